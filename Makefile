@@ -1,0 +1,73 @@
+# `make` alone lists the targets. Nothing but a Python >= 3.10 with its venv module is needed beforehand.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := build/demo
+JOBS ?= auto
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# A stamp says which extras are in .venv; a changed pyproject.toml makes it old. What is already there costs pip a second or two.
+SETUP := $(VENV)/.setup
+# The demo needs less than a developer does, but more is as good.
+LIGHT := $(if $(wildcard $(SETUP)),$(SETUP),$(VENV)/.demo)
+
+.PHONY: help setup demo test check coverage bench clean
+.DELETE_ON_ERROR:
+# two of these at once would both fill .venv
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## make .venv with the `launcher` command and all that the tests and checks need
+
+demo: $(LIGHT) ## from nothing: train the handwritten digits example on a local store
+	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp -R examples/digits/store $(DEMO)/store
+	launcher run examples/digits/job.json --store $(DEMO)/store --root $(DEMO)/root
+	@examples/digits/show $(DEMO)
+
+test: $(SETUP) ## from nothing: every test that needs no Docker
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM; \
+	$(BIN)/python -m pytest -n $(JOBS) -m "not docker" --basetemp "$$scratch/tests"
+
+check: $(SETUP) ## lint, format, types, and which floor may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy launcher tests benchmarks examples
+	$(BIN)/lint-imports
+
+coverage: $(SETUP) ## branch coverage of the pure core, which is 100 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/core
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --include 'launcher/core/*' --show-missing --skip-covered --fail-under 100
+
+bench: $(VENV)/.bench ## start-up and staging against their yardsticks; prints ratios
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/staging.py
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	find launcher tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "error: '$(PYTHON)' is not on PATH: install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: Python 3.10 or newer is needed, '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1); name another: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "error: '$(PYTHON)' has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[examples]'
+	@touch $@
+
+$(SETUP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[examples,test,check]'
+	@touch $@
+
+$(VENV)/.bench: $(SETUP)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@

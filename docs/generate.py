@@ -1,0 +1,80 @@
+"""Write docs/reference.md and the JSON Schemas from the tables in the code; `--check` only compares."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+
+from launcher.cli.validate import json_schema
+from launcher.core.environ import TABLE as VARIABLES
+from launcher.core.plan import Plan
+from launcher.core.settings import TABLE as SETTINGS
+
+HERE = Path(__file__).parent
+
+
+def reference() -> str:
+    """The page of settings and variables."""
+    lines = [
+        "# Reference",
+        "",
+        "Written by `python docs/generate.py` from the tables in the code.",
+        "",
+        "## Settings of the launcher",
+        "",
+        "Read from its own environment; none of them reaches a boot file.",
+        "",
+        "| variable | may be | when unset | what it does |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{s.name}` | {s.kind.replace('|', ' or ')} | {s.default or 'nothing'} | {s.meaning} |" for s in SETTINGS
+    ]
+    lines += [
+        "",
+        "## Variables of a boot file",
+        "",
+        "Laid over the environment that the launcher was started with; the job's own `environments` win over all.",
+        "Where a variable is marked as kept, what the platform has set already stands.",
+        "",
+        "| variable | meaning | |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{v.name}` | {v.meaning} | {'kept' if v.inherit else ''} |" for v in VARIABLES]
+    lines += [
+        "",
+        "Each channel with `access_method: env`, and every channel of a `command` job, is a variable of its own name.",
+        "",
+        "## Schemas",
+        "",
+        "[job](schemas/job.json), [algorithm](schemas/algorithm.json) (`launcher validate --schema`), and the",
+        "[plan](schemas/plan.json) that `launcher preview --json` prints.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file and what it must hold."""
+    schemas = {"job": json_schema("job"), "algorithm": json_schema("algorithm"), "plan": msgspec.json.schema(Plan)}
+    made = {HERE / "schemas" / f"{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
+    return {HERE / "reference.md": reference(), **made}
+
+
+def main() -> int:
+    """Write all, or with --check say which are old."""
+    old = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    for path in old:
+        if "--check" in sys.argv:
+            print(f"{path} is not what the code says; run python docs/generate.py")
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(pages()[path])
+    return int(bool(old and "--check" in sys.argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

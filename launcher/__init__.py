@@ -1,0 +1,3 @@
+"""launcher: the runtime that starts training jobs inside containers."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,253 @@
+"""A directory as the object store: its first level are the buckets, so that a job's own obs:// URLs run with no server.
+
+Links that stay inside the directory are followed; it never reads or writes outside, never shows half an object (what is
+being written is called `.launcher-part-*` and is no object to anyone), and never leaves out in silence what it cannot
+take. A folder with nothing in it is listed as S3 lists one: the key of a marker, `folder/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from launcher.adapters.localfs.copying import copy, write_all
+from launcher.adapters.localfs.entries import PART_PREFIX, entries, etag, refusal
+from launcher.core.stored import StoredObject
+from launcher.core.storefault import file_fault, verdict
+from launcher.core.urls import Location, wrong_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from launcher.core.storefault import Operation
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class LocalStore:
+    """A store in a directory. Every method may be called from any thread."""
+
+    def __init__(self, directory: str) -> None:
+        self._root = os.path.realpath(directory)
+
+    def walk(self, folder: Location) -> Iterator[StoredObject]:
+        """Every object below a folder, in the order of their keys; a folder that is not there holds nothing."""
+        top = folder.folder
+        real = self._real("list", top)
+        if real is None or not os.path.isdir(real):
+            return
+        prefixes, trail, levels = [top.key], [real], [iter(entries(top, real, self._check_link))]
+        while levels:
+            entry = next(levels[-1], None)
+            if entry is None:
+                for stack in (prefixes, trail, levels):
+                    stack.pop()
+                continue
+            key = prefixes[-1] + entry.name
+            if not entry.folder:
+                yield StoredObject(key, entry.found.st_size, etag(entry.found))
+                continue
+            at = Location(top.bucket, key + "/")
+            if entry.linked and entry.real in trail:
+                raise refusal("list", at.url, "a link to a folder above itself", "Remove the link.")
+            inside = entries(at, entry.real, self._check_link)
+            if not inside:
+                yield StoredObject(at.key, 0, "")
+            prefixes.append(at.key)
+            trail.append(entry.real)
+            levels.append(iter(inside))
+
+    def stat(self, at: Location) -> StoredObject | None:
+        """The object at exactly this key; a folder is there under its key with the `/`."""
+        real = self._real("look up", at)
+        if real is None or not at.key:
+            return None
+        try:
+            found = os.stat(real)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise file_fault("look up", real, error, os.path.ismount) from error
+        if stat.S_ISDIR(found.st_mode):
+            return StoredObject(at.key, 0, "") if at.is_folder else None
+        if at.is_folder or not stat.S_ISREG(found.st_mode):
+            return None
+        return StoredObject(at.key, found.st_size, etag(found))
+
+    def fetch(self, bucket: str, item: StoredObject, path: str, stopped: Callable[[], bool]) -> None:
+        """Copy that very version of an object to a new file, or leave none."""
+        at = Location(bucket, item.key)
+        source = self._open(at)
+        try:
+            if item.etag and etag(os.fstat(source)) != item.etag:
+                raise verdict("read", at.url, "changed")
+            self._fill(path, source, at, item, stopped)
+        finally:
+            os.close(source)
+
+    def put(self, at: Location, chunks: Iterator[bytes], size: int) -> None:  # noqa: ARG002 - a file takes what comes
+        """Write the chunks beside the target and rename: the object appears whole or not at all."""
+        wrong = wrong_key(at.key) or ("" if at.key.strip("/") else "no key")
+        if at.name.startswith(PART_PREFIX):
+            wrong = f"{PART_PREFIX}* is kept for unfinished files"
+        if wrong:
+            raise refusal("write", at.url, wrong, "Rename it.")
+        with self._told(at):
+            parent = self._enter(at)
+        try:
+            if not at.is_folder:
+                self._place(parent, at, chunks)
+        finally:
+            os.close(parent)
+
+    def remove(self, at: Location) -> None:
+        """Delete one object, or one empty folder; what is not there is no error."""
+        parent, _, name = at.key.rstrip("/").rpartition("/")
+        real = self._real("delete", Location(at.bucket, parent))
+        if real is None or wrong_key(at.key) or not at.key:
+            return
+        try:
+            (os.rmdir if at.is_folder else os.unlink)(os.path.join(real, name))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise file_fault("delete", self._path(at), error, os.path.ismount) from error
+
+    def occupied(self, folder: Location) -> bool:
+        """Whether any object lies below a folder; empty folders are none."""
+        return any(not item.key.endswith("/") for item in self.walk(folder))
+
+    def _path(self, at: Location) -> str:
+        return os.path.join(self._root, at.bucket, at.key)
+
+    def _bucket(self, operation: Operation, at: Location) -> str:
+        path = os.path.join(self._root, at.bucket)
+        if "/" not in at.bucket and at.bucket not in {"", ".", ".."} and os.path.isdir(path):
+            return path
+        if not os.path.isdir(self._root):
+            raise verdict(operation, at.url, "bucket", f"the store's directory {self._root} is not there")
+        raise verdict(operation, at.url, "bucket", _those(at.bucket, self._root))
+
+    def _real(self, operation: Operation, at: Location) -> str | None:
+        """Where a place is with all links followed, refused when that is outside of the store; None: no such key."""
+        path = os.path.join(self._bucket(operation, at), at.key)
+        if wrong_key(at.key) or at.name.startswith(PART_PREFIX):
+            return None
+        real = os.path.realpath(path)
+        self._check(operation, at, real)
+        return real
+
+    def _check(self, operation: Operation, at: Location, real: str) -> None:
+        if real != self._root and not real.startswith(self._root.rstrip("/") + "/"):
+            why = f"a link leads out of the store, to {real}"
+            raise refusal(operation, at.url, why, f"Lay the files themselves below {self._root}.")
+
+    def _check_link(self, at: Location, real: str) -> None:
+        self._check("list", at, real)
+
+    def _open(self, at: Location) -> int:
+        real = self._real("read", at)
+        if real is None or at.is_folder:
+            raise verdict("read", at.url, "key")
+        try:
+            source = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise verdict("read", at.url, "key") from None
+        except OSError as error:
+            raise file_fault("read", real, error, os.path.ismount) from error
+        try:
+            # a folder on the way may have been replaced by a link since: ask what was really opened
+            self._check("read", at, os.readlink(f"/proc/self/fd/{source}"))
+            self._check_file(at, source)
+        except BaseException:
+            os.close(source)
+            raise
+        return source
+
+    def _check_file(self, at: Location, source: int) -> None:
+        if not stat.S_ISREG(os.fstat(source).st_mode):
+            raise verdict("read", at.url, "key", "it is no file")
+
+    def _fill(self, path: str, source: int, at: Location, item: StoredObject, stopped: Callable[[], bool]) -> None:
+        try:
+            target = os.open(path, _CREATE, 0o666)
+        except OSError as error:
+            raise file_fault("write", path, error, os.path.ismount) from error
+        try:
+            before = etag(os.fstat(source))
+            copied = copy(source, target, item.size, stopped)
+            _same(at, (item.size, before), (copied, etag(os.fstat(source))))
+        except BaseException as error:
+            os.unlink(path)
+            if isinstance(error, OSError):
+                raise file_fault("write", path, error, os.path.ismount) from error
+            raise
+        finally:
+            os.close(target)
+
+    def _enter(self, at: Location) -> int:
+        """Open the folder that an object goes into, making it; each step is checked before anything is made in it."""
+        current = os.open(self._real("write", Location(at.bucket)) or self._root, _FOLDER)
+        try:
+            for name in at.key.split("/")[:-1]:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=current)
+                inner = os.open(name, _FOLDER, dir_fd=current)
+                os.close(current)
+                current = inner
+                self._check("write", at, os.readlink(f"/proc/self/fd/{current}"))
+        except BaseException:
+            os.close(current)
+            raise
+        return current
+
+    def _place(self, parent: int, at: Location, chunks: Iterator[bytes]) -> None:
+        part = f"{PART_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
+        with self._told(at):
+            target = os.open(part, _CREATE, 0o666, dir_fd=parent)
+        try:
+            try:
+                for chunk in chunks:
+                    with self._told(at):
+                        write_all(target, chunk)
+            finally:
+                os.close(target)
+            with self._told(at):
+                os.replace(part, at.name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            os.unlink(part, dir_fd=parent)
+            raise
+
+    @contextlib.contextmanager
+    def _told(self, at: Location) -> Iterator[None]:
+        """Only the store's own failures are told as such: those of the chunks are their reader's."""
+        try:
+            yield
+        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+            why = "a directory cannot hold x beside x/y"
+            raise refusal("write", at.url, why, "Give one of the two another name.") from error
+        except OSError as error:
+            raise file_fault("write", self._path(at), error, os.path.ismount) from error
+
+
+def _same(at: Location, listed: tuple[int, str], found: tuple[int, str]) -> None:
+    if listed != found:
+        raise verdict("read", at.url, "changed", f"{listed[0]} bytes were listed")
+
+
+def _those(wanted: str, root: str) -> str:
+    """What is there instead of a bucket, the nearest name first."""
+    import difflib
+
+    try:
+        names = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
+    except OSError as error:
+        return f"{root} cannot be listed: {error.strerror}"
+    near = difflib.get_close_matches(wanted, names, n=1)
+    shown = near + [name for name in names if name not in near][: 5 - len(near)]
+    return f"{root} has {', '.join(shown)}" if shown else f"{root} is empty; a bucket is a folder in it"

@@ -1,0 +1,100 @@
+"""The command line: one file per command, imported only when used; the only place that catches errors and exits."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from launcher.core.errors import Exit, LauncherError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "Run a training job: stage, supervise, sync, report.",
+    "preview": "Show what run would do, and touch nothing.",
+    "validate": "Check algorithm and job files.",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are modules of this package; help needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The commands in the order of a user's day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """The command of a module of the same name."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command: click.Command = import_module(f"launcher.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        """The list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's
+    if value and not ctx.resilient_parsing:
+        from launcher import __version__
+
+        click.echo(f"launcher {__version__}")
+        ctx.exit()
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Version.")
+def cli() -> None:
+    """The runtime that starts ModelArts training jobs: in containers, in pods, and on a laptop with no server at all.
+
+    \b
+    Example:
+      launcher run job.json --store ./store --root ./root
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit code."""
+    try:
+        code = cli.main(args=arguments and list(arguments), prog_name="launcher", standalone_mode=False)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        say("error", f"{error.format_message()} See {context.command_path if context else 'launcher'} --help.")
+        code = Exit.USAGE
+    except click.Abort:
+        code = 130
+    except BrokenPipeError:
+        code = 141  # whoever read our results has gone: what a shell says of SIGPIPE, and no defect
+    except Exception as error:  # noqa: BLE001 - the boundary: every error leaves as a sentence and a code
+        code = told(error)
+    return int(code or 0)
+
+
+def told(error: Exception, about: str = "") -> int:
+    """Tell a person of an error, one line for each problem; returns the exit code. A defect keeps its traceback."""
+    if not isinstance(error, LauncherError) or os.environ.get("LAUNCHER_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    if not isinstance(error, LauncherError):
+        say("error", f"{about}defect in the launcher: {type(error).__name__}: {error}")
+        return Exit.DEFECT
+    if isinstance(error, SpecError):
+        for problem in error.problems:
+            say("error", f"{about}{problem}")
+    else:
+        say("error", f"{about}{error}. {error.action}")
+    return error.exit_code
+
+
+def say(kind: str, message: str) -> None:
+    """One line for a person on stderr; whatever a document put into it cannot move the cursor."""
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+    click.echo(f"{kind}: {line}", err=True)

@@ -1,0 +1,127 @@
+"""Job and algorithm documents: found, read, laid together. Everything is told at once, and where."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from launcher.core.complete import Completed, complete, find_algorithm
+from launcher.core.errors import Exit, LauncherError, Problem, SpecError
+from launcher.core.parse.algorithm import parse_algorithm
+from launcher.core.parse.cursor import Log
+from launcher.core.parse.job import kind_of, parse_job
+from launcher.core.parse.text import MOST_BYTES, read_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from launcher.cli.options import Request
+    from launcher.core.parse.cursor import Json
+    from launcher.core.spec import Algorithm, Job
+
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+def load_job(request: Request, environ: Mapping[str, str], fetch: Callable[[str], bytes]) -> Completed:
+    """The whole job that a command line names. Raises SpecError, click.UsageError, or the store's error."""
+    name, data = _job_source(request, environ, fetch)
+    log = Log()
+    try:
+        job = parse_job(_expect(read_document(data, name), "job"), log)
+        wanted = request.algorithm or environ.get("LAUNCHER_ALGORITHMS")
+        algorithm = find_algorithm(job, load_algorithms(wanted, fetch)) if wanted else None
+        completed = complete(job, algorithm, request.overrides)
+    except SpecError as error:
+        raise SpecError([_named(problem, name) for problem in error.problems]) from error
+    return Completed(job=completed.job, warnings=(*log.warnings, *completed.warnings))
+
+
+def load_algorithms(place: str, fetch: Callable[[str], bytes]) -> list[Algorithm]:
+    """The algorithms of a file, a folder or a URL."""
+    if _is_url(place):
+        return [_algorithm(place, fetch(place))]
+    if not os.path.isdir(place):
+        return [_algorithm(place, read_file(place))]
+    paths = (os.path.join(place, name) for name in sorted(os.listdir(place)) if name.endswith(SUFFIXES))
+    documents = [(path, read_document(read_file(path), path)) for path in paths]
+    return [parse_algorithm(document, Log()) for _, document in documents if kind_of(document) == "algorithm"]
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a document (`-` is standard input), bounded. Raises LauncherError 66 or 77."""
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(MOST_BYTES + 1)
+        with open(path, "rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        refused = isinstance(error, PermissionError)
+        raise LauncherError(
+            f"{path}: cannot be read: {error.strerror}",
+            code="document-unreadable",
+            action="Give a file that is there and may be read, or - for standard input.",
+            exit_code=Exit.REFUSED if refused else Exit.MISSING,
+        ) from error
+
+
+def _job_source(request: Request, environ: Mapping[str, str], fetch: Callable[[str], bytes]) -> tuple[str, bytes]:
+    """The name of the job's document, and its bytes."""
+    place = request.job or environ.get("LAUNCHER_JOB", "")
+    if not place:
+        raise click.UsageError("No job. Give JOB (a file, - or an obs:// URL), or set LAUNCHER_JOB.")
+    if not request.job and place.lstrip().startswith("{"):
+        return "LAUNCHER_JOB", place.encode(errors="surrogateescape")
+    return place, fetch(place) if _is_url(place) else read_file(place)
+
+
+def _is_url(place: str) -> bool:
+    return place.startswith(("obs://", "s3://"))
+
+
+def _algorithm(name: str, data: bytes) -> Algorithm:
+    try:
+        return parse_algorithm(_expect(read_document(data, name), "algorithm"), Log())
+    except SpecError as error:
+        raise SpecError([_named(problem, name) for problem in error.problems]) from error
+
+
+def _expect(document: Json, kind: str) -> Json:
+    found = kind_of(document)
+    if found != kind:
+        message = f"expected {_article(kind)}, found {_article(found)}" if found in ("job", "algorithm") else found
+        raise SpecError([Problem(path="", message=message)])
+    return document
+
+
+def _article(kind: str) -> str:
+    return "an algorithm" if kind == "algorithm" else "a job"
+
+
+def _named(problem: Problem, name: str) -> Problem:
+    """A problem of a whole document carries the document's name; one with a path says enough."""
+    return problem if problem.path else Problem(path=name, message=problem.message, code=problem.code)
+
+
+def check_document(
+    name: str,
+    algorithms: Sequence[Algorithm],
+    check: Callable[[Job, Algorithm | None], Sequence[Problem]],
+) -> tuple[list[Problem], list[Problem], int]:
+    """Problems, warnings and exit code of one document; `check` sees a job laid over its algorithm."""
+    log = Log()
+    try:
+        document = read_document(read_file(name), name)
+        kind = kind_of(document)
+        if kind == "algorithm":
+            parse_algorithm(document, log)
+        elif kind == "job":
+            job = parse_job(document, log)
+            log.warnings.extend(check(job, find_algorithm(job, algorithms)))
+        else:
+            return [Problem(path="", message=kind)], [], Exit.INVALID
+    except SpecError as error:
+        return list(error.problems), log.warnings, Exit.INVALID
+    return [], log.warnings, Exit.OK

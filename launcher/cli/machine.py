@@ -1,0 +1,65 @@
+"""The facts of this machine, gathered once: what is on the search path, which folders are there, what time it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from launcher.core.environ import interpreters, search_path
+from launcher.core.facts import Facts, StoreFacts
+from launcher.core.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from launcher.cli.options import Request
+    from launcher.core.settings import Settings
+    from launcher.core.spec import Job
+
+TERMINATION_LOG = "/dev/termination-log"
+
+
+def gather(
+    job: Job, request: Request, environ: Mapping[str, str], settings: Settings, store: StoreFacts | None
+) -> Facts:
+    """Everything that a plan needs to know of this machine; nothing is changed."""
+    root = os.path.abspath(request.root)
+    layout = Layout(root=root)
+    facts = Facts(
+        environ=environ,
+        host=os.uname().nodename,
+        started=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+        root=root,
+        store=store,
+        settings=settings if request.grace is None else msgspec.structs.replace(settings, grace=request.grace),
+        cache=root != "/" or os.access(layout.cache, os.W_OK),
+        conda=os.path.isdir(layout.conda),
+        termination=_termination(settings),
+        report=os.path.abspath(request.report) if request.report else None,
+    )
+    user = (job.algorithm.environments if job.algorithm else None) or {}
+    path = search_path(facts, layout, user)
+    return msgspec.structs.replace(
+        facts,
+        interpreter=find_program(interpreters(facts, user), path),
+        shell=find_program(("bash", "sh"), path),
+    )
+
+
+def find_program(names: Iterable[str], path: str) -> str | None:
+    """The first of these programs that is on a search path and may be run."""
+    for name in names:
+        places = [name] if "/" in name else [os.path.join(folder, name) for folder in path.split(":") if folder]
+        for place in places:
+            if os.path.isfile(place) and os.access(place, os.X_OK):
+                return os.path.abspath(place)
+    return None
+
+
+def _termination(settings: Settings) -> str | None:
+    if settings.termination_log:
+        return os.path.abspath(settings.termination_log)
+    return TERMINATION_LOG if os.path.isfile(TERMINATION_LOG) else None

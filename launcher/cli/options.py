@@ -1,0 +1,73 @@
+"""The options that `run` and `preview` share, as one decorator and one value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from launcher.core.complete import Overrides
+from launcher.core.frozen import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """What the command line asks for. `grace` in seconds, None where the setting decides."""
+
+    job: str | None = None
+    algorithm: str | None = None
+    store: str | None = None
+    root: str = "/"
+    overrides: Overrides = Overrides()
+    grace: float | None = None
+    report: str | None = None
+
+
+def job_options(function: F) -> F:
+    """JOB and the options around it; the function gets them as keywords for `request`."""
+    decorators = (
+        click.argument("job", required=False),
+        click.option("--algorithm", metavar="FILE|DIR", help="Algorithm body, or a folder of them."),
+        click.option("--store", metavar="URL|DIR", help="Where obs:// lives: an endpoint, or a directory of buckets."),
+        click.option("--root", metavar="DIR", default="/", help="Stands for / of the container's layout."),
+        click.option("--set", "values", metavar="NAME=VALUE", multiple=True, help="Hyperparameter (or NAME=@env:VAR)."),
+        click.option("--env", "variables", metavar="NAME=VALUE", multiple=True, help="Variable of the boot file."),
+        click.option("--dataset", "datasets", metavar="ID/VERSION=URL", multiple=True, help="Where a dataset lies."),
+        click.option("--grace", type=click.FloatRange(0, 86400), help="Seconds from SIGTERM to the end [default: 25]."),
+        click.option("--report", metavar="FILE", help="A second copy of run.json."),
+    )
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def request(environ: dict[str, str], options: dict[str, Any]) -> Request:
+    """The command line as a value. Raises click.UsageError."""
+    values = tuple(_value(pair, environ) for pair in options.pop("values"))
+    overrides = Overrides(
+        values=values,
+        variables=tuple(_pair(pair, "--env") for pair in options.pop("variables")),
+        datasets=tuple(_pair(pair, "--dataset") for pair in options.pop("datasets")),
+    )
+    return Request(overrides=overrides, **options)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        raise click.UsageError(f"{option} {text!r}: expected NAME=VALUE.")
+    return name, value
+
+
+def _value(text: str, environ: dict[str, str]) -> tuple[str, str]:
+    name, value = _pair(text, "--set")
+    if not value.startswith("@env:"):
+        return name, value
+    variable = value.removeprefix("@env:")
+    if variable not in environ:
+        raise click.UsageError(f"--set {text}: the launcher's environment has no variable {variable!r}.")
+    return name, environ[variable]

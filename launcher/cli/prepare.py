@@ -1,0 +1,81 @@
+"""From a command line to a Plan and the world it will run in: the one place where adapters are chosen and wired."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from launcher.cli.documents import load_job
+from launcher.cli.machine import gather
+from launcher.cli.stores import HOW_TO_NAME_A_STORE, Opened, open_store
+from launcher.core.bootfile import undeclared, warning_for
+from launcher.core.errors import Exit, PlanError
+from launcher.core.plan import Plan
+from launcher.core.planning import plan as decide
+from launcher.core.redact import plan_secrets, secret_values
+from launcher.core.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from launcher.cli.options import Request
+    from launcher.protocols import Store
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan, the store it needs, and what must be masked wherever something leaves."""
+
+    plan: Plan
+    opened: Opened
+    secrets: tuple[str, ...]
+
+    @property
+    def store(self) -> Store:
+        """The store; an empty one for a plan that needs none (`need_store` has refused all others)."""
+        from launcher.adapters.localfs import LocalStore
+
+        return self.opened.store or LocalStore(os.devnull)
+
+
+def prepare(request: Request, environ: Mapping[str, str]) -> Ready:
+    """Read, complete and plan; nothing is changed. Raises LauncherError and click.UsageError."""
+    settings = read_settings(environ)
+    opened = open_store(request.store, environ, settings)
+    completed = load_job(request, environ, opened.read)
+    facts = gather(completed.job, request, environ, settings, opened.facts)
+    plan = decide(completed.job, facts, [*opened.warnings, *map(str, completed.warnings)])
+    plan = _with_boot_file_warning(plan, opened)
+    secrets = secret_values(environ.items(), opened.secrets())
+    return Ready(plan=plan, opened=opened, secrets=tuple({*secrets, *plan_secrets(plan, secrets)}))
+
+
+def need_store(ready: Ready) -> None:
+    """Refuse a plan that needs a store where none was given. Raises PlanError."""
+    plan = ready.plan
+    places = [plan.code.source] if plan.code and plan.code.source else []
+    places += [each.source for each in plan.inputs] + [each.target for each in plan.outputs]
+    places += [plan.log_target] if plan.log_target else []
+    if places and ready.opened.store is None:
+        raise PlanError(
+            f"{places[0].url} is in an object store, and none is known",
+            code="store-unknown",
+            action=HOW_TO_NAME_A_STORE,
+            exit_code=Exit.USAGE,
+        )
+
+
+def _with_boot_file_warning(plan: Plan, opened: Opened) -> Plan:
+    """Look into the boot file before staging where its code is a local file anyway."""
+    path = opened.local_path(plan.code.source) if plan.code and plan.code.source else None
+    if plan.code is None or plan.code.boot_file is None or path is None:
+        return plan
+    try:
+        with open(os.path.join(path, os.path.relpath(plan.code.boot_file, plan.code.path)), "rb") as file:
+            names = undeclared(file.read(), plan.processes[0].argv[2:])
+    except OSError:
+        return plan  # staging will say what is not there
+    if not names:
+        return plan
+    return msgspec.structs.replace(plan, warnings=(*plan.warnings, warning_for(plan.code.boot_file, names)))

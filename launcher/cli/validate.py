@@ -1,0 +1,115 @@
+"""`launcher validate`: everything that is wrong with algorithm and job files, at once; and their JSON Schemas."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.core.errors import Exit, LauncherError, PlanError, Problem, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.core.spec import Algorithm, Job
+
+
+@click.command(name="validate")
+@click.argument("files", nargs=-1, metavar="FILE...")
+@click.option("--algorithm", metavar="FILE|DIR", help="Algorithm bodies that the jobs name.")
+@click.option("--schema", type=click.Choice(["job", "algorithm"]), help="Print the JSON Schema instead.")
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+def command(files: tuple[str, ...], algorithm: str | None, schema: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """Check algorithm and job bodies, JSON or YAML: FILE: ok, or every problem with its path (exit code 65).
+
+    \b
+    Example:
+      launcher validate job.json algorithm.yaml
+      launcher validate --schema job > job.schema.json
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    if schema:
+        click.echo(json.dumps(json_schema(schema), indent=1, ensure_ascii=False))
+        return 0
+    if not files:
+        raise click.UsageError("No FILE. Give algorithm or job bodies, - for standard input, or --schema.")
+    from launcher.cli.documents import load_algorithms
+
+    wanted = algorithm or os.environ.get("LAUNCHER_ALGORITHMS")
+    algorithms = load_algorithms(wanted, _no_store) if wanted else []
+    findings = [_finding(name, algorithms) for name in files]
+    if as_json:
+        click.echo(json.dumps([{k: v for k, v in each.items() if k != "code"} for each in findings], indent=1))
+    else:
+        for each in findings:
+            _tell(each)
+    return int(max(each["code"] for each in findings))
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema of a document; what only rules can say (clashes, ranges) is not in it."""
+    from launcher.core.parse.algorithm import ALGORITHM
+    from launcher.core.parse.job import JOB
+
+    form: Any = {"job": JOB, "algorithm": ALGORITHM}[kind]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"ModelArts {'training job' if kind == 'job' else 'algorithm'}",
+        **form.schema,
+    }
+
+
+def _no_store(url: str) -> bytes:
+    raise click.UsageError(f"--algorithm {url}: validate reads files only; download it first.")
+
+
+def _finding(name: str, algorithms: Sequence[Algorithm]) -> dict[str, Any]:
+    from launcher.cli.documents import check_document
+
+    try:
+        problems, warnings, code = check_document(name, algorithms, _check_whole)
+    except LauncherError as error:
+        problems, warnings, code = [Problem(path="", message=f"{error}. {error.action}")], [], error.exit_code
+    return {
+        "file": name,
+        "ok": not problems,
+        "problems": [_as_json(each) for each in problems],
+        "warnings": [_as_json(each) for each in warnings],
+        "code": code if problems else Exit.OK,
+    }
+
+
+def _check_whole(job: Job, algorithm: Algorithm | None) -> list[Problem]:
+    """What shows only once job and algorithm are laid together; returns warnings, raises SpecError."""
+    from launcher.core.complete import Overrides, complete, names_unknown_algorithm
+    from launcher.core.facts import Facts
+    from launcher.core.planning import plan
+
+    unknown = names_unknown_algorithm(job, algorithm)
+    if unknown:
+        message = f"only the service knows {unknown!r}; run needs its body by --algorithm"
+        return [Problem(path="algorithm.id", message=message)]
+    completed = complete(job, algorithm, Overrides())
+    facts = Facts(environ={}, host="localhost", started="19700101T000000Z")
+    try:
+        decided = plan(completed.job, facts)
+    except SpecError:
+        raise
+    except PlanError as error:
+        return [*completed.warnings, Problem(path="", message=str(error))]
+    return [*completed.warnings, *(Problem(path="", message=each) for each in decided.warnings)]
+
+
+def _as_json(problem: Problem) -> dict[str, str | None]:
+    return {"path": problem.path, "message": problem.message, "code": problem.code}
+
+
+def _tell(finding: dict[str, Any]) -> None:
+    from launcher.cli import say
+
+    for kind in ("problem", "warning"):
+        for each in finding[f"{kind}s"]:
+            say("error" if kind == "problem" else kind, f"{finding['file']}: {Problem(**each)}")
+    if finding["ok"]:
+        click.echo(f"{finding['file']}: ok")

@@ -1,0 +1,273 @@
+"""A job laid over its algorithm, with the command line's own values on top: one whole job, or every reason why not."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from launcher.core.errors import Problem, SpecError
+from launcher.core.parse.algorithm import check_code
+from launcher.core.parse.channels import steers_programs
+from launcher.core.parse.cursor import At, Log
+from launcher.core.parse.job import wrong_variable
+from launcher.core.parse.parameters import DUPLICATE, NAME, NAME_MEANING
+from launcher.core.parse.places import BAD_CHANNEL, BAD_URL
+from launcher.core.spec import (
+    Constraint,
+    Hyperparameter,
+    InputChannel,
+    InputRemote,
+    Job,
+    JobAlgorithm,
+    JobConfig,
+    ObsPlace,
+    OutputChannel,
+    Policies,
+)
+from launcher.core.urls import parse_location
+from launcher.core.values import wrong_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from launcher.core.spec import Algorithm
+
+Channel = TypeVar("Channel", InputChannel, OutputChannel)
+NO_VALUE = "ModelArts.2766"
+NOT_EDITABLE = "ModelArts.2814"
+UNKNOWN_ALGORITHM = "ModelArts.2755"
+UNKNOWN_DATASET = "ModelArts.2782"
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line lays on top: `--set`, `--env`, `--dataset` (`ID/VERSION` to URL)."""
+
+    values: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    datasets: tuple[tuple[str, str], ...] = ()
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that needs nothing from elsewhere any more, and what is strange about it."""
+
+    job: Job
+    warnings: tuple[Problem, ...] = ()
+
+
+def find_algorithm(job: Job, algorithms: Sequence[Algorithm]) -> Algorithm | None:
+    """The algorithm that a job names, by id or else by name."""
+    wanted = job.algorithm
+    if wanted is None:
+        return None
+    by_id = [each for each in algorithms if wanted.id and each.metadata.id == wanted.id]
+    by_name = [each for each in algorithms if wanted.name and not wanted.id and each.metadata.name == wanted.name]
+    return next(iter(by_id or by_name), None)
+
+
+def names_unknown_algorithm(job: Job, algorithm: Algorithm | None) -> str | None:
+    """The name of an algorithm that only the service knows, where the job cannot do without it."""
+    own = job.algorithm
+    if own is None or algorithm is not None or own.code_dir or own.command:
+        return None
+    return own.id or own.name or own.item_version_id
+
+
+def complete(job: Job, algorithm: Algorithm | None, overrides: Overrides) -> Completed:
+    """Lay the job over its algorithm and the overrides over both. Raises SpecError with every problem."""
+    log = Log()
+    unknown = names_unknown_algorithm(job, algorithm)
+    if unknown:
+        at = At(None, "algorithm.id", log)
+        at.wrong(
+            f"only the service knows the algorithm {unknown!r}; give its body with --algorithm FILE or DIR",
+            UNKNOWN_ALGORITHM,
+        )
+        raise SpecError(log.problems)
+    own = job.algorithm or JobAlgorithm()
+    base = algorithm.job_config if algorithm else None
+    merged = _lay(own, base, algorithm)
+    merged = msgspec.structs.replace(
+        merged,
+        parameters=_parameters(own, base, overrides, log),
+        environments=_variables(own, overrides, log),
+        inputs=_placed(merged.inputs, overrides, log),
+    )
+    check_code(At(None, "algorithm", log), merged)
+    _check_clashes(merged, log)
+    _check_places(merged, log)
+    _check_search(merged, base, log)
+    if log.problems:
+        raise SpecError(log.problems)
+    return Completed(job=msgspec.structs.replace(job, algorithm=merged), warnings=tuple(log.warnings))
+
+
+def _lay(own: JobAlgorithm, base: JobConfig | None, algorithm: Algorithm | None) -> JobAlgorithm:
+    if base is None or algorithm is None:
+        return own
+    search = algorithm.advanced_config.auto_search if algorithm.advanced_config else None
+    policies = own.policies if own.policies and own.policies.auto_search else Policies(auto_search=search)
+    return msgspec.structs.replace(
+        own,
+        code_dir=own.code_dir or base.code_dir,
+        boot_file=own.boot_file or base.boot_file,
+        command=own.command or base.command,
+        engine=own.engine or base.engine,
+        inputs=_by_name(base.inputs, own.inputs),
+        outputs=_by_name(base.outputs, own.outputs),
+        policies=policies,
+        parameters_customization=base.parameters_customization,
+    )
+
+
+def _by_name(below: Sequence[Channel], above: Sequence[Channel]) -> tuple[Channel, ...]:
+    """The algorithm's channels in its order, each with what the job says of it, then the job's own."""
+    said = {each.name: each for each in above}
+    laid: list[Channel] = [_over(each, said.pop(each.name, None)) for each in below]
+    laid.extend(said.values())
+    return tuple(laid)
+
+
+def _over(below: Channel, above: Channel | None) -> Channel:
+    if above is None:
+        return below
+    said = {name: value for name in below.__struct_fields__ if (value := getattr(above, name)) not in (None, ())}
+    return msgspec.structs.replace(below, **said)
+
+
+def _parameters(
+    own: JobAlgorithm, base: JobConfig | None, overrides: Overrides, log: Log
+) -> tuple[Hyperparameter, ...]:
+    laid = {each.name: each for each in (base.parameters if base else ())}
+    fixed = base is not None and base.parameters_customization is False
+    for index, each in enumerate(own.parameters):
+        _lay_parameter(laid, each, At(None, f"algorithm.parameters[{index}]", log), fixed=fixed)
+    for name, value in overrides.values:
+        at = At(None, f"--set {name}", log)
+        if not re.fullmatch(NAME, name):
+            at.wrong(f"expected a hyperparameter name of {NAME_MEANING}")
+        else:
+            _lay_parameter(laid, Hyperparameter(name=name, value=value), at, fixed=fixed)
+    for each in laid.values():
+        if each.constraint and each.constraint.required and not each.value:
+            At(None, f"hyperparameter {each.name}", log).wrong(
+                f"is required and has no value; give one in the job or with --set {each.name}=VALUE", NO_VALUE
+            )
+    return tuple(each for each in laid.values() if each.value is not None)
+
+
+def _lay_parameter(laid: dict[str, Hyperparameter], top: Hyperparameter, at: At, *, fixed: bool) -> None:
+    below = laid.get(top.name)
+    if below is None:
+        if fixed:
+            known = ", ".join(laid) or "none"
+            at.wrong(
+                f"the algorithm takes no hyperparameter {top.name!r} of the job's own; it has: {known}", NOT_EDITABLE
+            )
+        laid[top.name] = top
+        return
+    constraint = below.constraint or top.constraint or Constraint()
+    if top.value is UNSET:
+        return
+    if not constraint.editable and top.value != below.value:
+        at.wrong(f"the algorithm fixes {top.name!r} (editable is false); leave it out", NOT_EDITABLE)
+    elif top.value is None and constraint.required:
+        at.wrong(f"{top.name!r} is required and cannot be deleted; give a value", NO_VALUE)
+    elif isinstance(top.value, str) and top.value:
+        wrong = wrong_value(constraint, top.value)
+        if wrong:
+            at.wrong(*wrong)
+    laid[top.name] = msgspec.structs.replace(below, value=top.value, constraint=constraint)
+
+
+def _variables(own: JobAlgorithm, overrides: Overrides, log: Log) -> Mapping[str, str]:
+    laid = dict(own.environments or {})
+    for name, value in overrides.variables:
+        wrong = wrong_variable(name, value)
+        if wrong:
+            At(None, f"--env {name}", log).wrong(wrong)
+        laid[name] = value
+    return laid
+
+
+def _placed(inputs: tuple[InputChannel, ...], overrides: Overrides, log: Log) -> tuple[InputChannel, ...]:
+    """Inputs whose datasets have become places; a dataset's place comes from its body or from `--dataset`."""
+    known = dict(overrides.datasets)
+    placed = []
+    for index, each in enumerate(inputs):
+        dataset = each.remote.dataset if each.remote else None
+        if dataset is None:
+            placed.append(each)
+            continue
+        at = At(None, f"algorithm.inputs[{index}].remote.dataset", log)
+        name = f"{dataset.id}/{dataset.version_id}"
+        url = known.get(name) or dataset.obs_url
+        if not url:
+            at.wrong(
+                f"only the service knows where dataset {name} lies; say it with --dataset {name}=obs://bucket/key/",
+                UNKNOWN_DATASET,
+            )
+            continue
+        if url.endswith(".manifest"):
+            at.wrong(
+                f"{url} is a manifest, which this version does not read; give the folder of the data", UNKNOWN_DATASET
+            )
+        placed.append(msgspec.structs.replace(each, remote=InputRemote(obs=ObsPlace(obs_url=url))))
+    return tuple(placed)
+
+
+def _check_clashes(merged: JobAlgorithm, log: Log) -> None:
+    """No two arguments of one name: the boot file could tell neither from the other."""
+    named = [(f"inputs[{index}]", each.name) for index, each in enumerate(merged.inputs)]
+    named += [(f"outputs[{index}]", each.name) for index, each in enumerate(merged.outputs)]
+    named += [(f"parameters[{index}]", each.name) for index, each in enumerate(merged.parameters)]
+    seen: dict[str, str] = {}
+    for path, name in named:
+        if name in seen and seen[name].partition("[")[0] != path.partition("[")[0]:
+            message = f"{name!r} is also the name of {seen[name]}; rename one of them"
+            At(None, f"algorithm.{path}.name", log).wrong(message, DUPLICATE)
+        seen.setdefault(name, path)
+
+
+def _check_places(merged: JobAlgorithm, log: Log) -> None:
+    by_command = bool(merged.command and not merged.boot_file)
+    for index, source in enumerate(merged.inputs):
+        place = source.remote.obs if source.remote else None
+        _check_place(At(None, f"algorithm.inputs[{index}]", log), source.name, place, by_command=by_command)
+    for index, target in enumerate(merged.outputs):
+        place = target.remote.obs if target.remote else None
+        _check_place(At(None, f"algorithm.outputs[{index}]", log), target.name, place, by_command=by_command)
+
+
+def _check_place(at: At, name: str, place: ObsPlace | None, *, by_command: bool) -> None:
+    if place is None:
+        at.key("remote.obs.obs_url").wrong(f"is missing; where does {name!r} lie?", BAD_URL)
+    elif not _is_location(place.obs_url):
+        at.key("remote.obs.obs_url").wrong(f"expected obs://bucket/key/, found {place.obs_url!r}", BAD_URL)
+    if by_command and steers_programs(name):
+        message = f"as a variable of the command {name!r} would steer programs; rename the channel"
+        at.key("name").wrong(message, BAD_CHANNEL)
+
+
+def _is_location(url: str) -> bool:
+    try:
+        parse_location(url)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_search(merged: JobAlgorithm, base: JobConfig | None, log: Log) -> None:
+    search = merged.policies.auto_search if merged.policies else None
+    names = {each.name for each in merged.parameters}
+    for index, each in enumerate(search.search_params if search else ()):
+        if each.name in names:
+            continue
+        at = At(None, f"algorithm.policies.auto_search.search_params[{index}].name", log)
+        message = f"no hyperparameter is called {each.name!r}"
+        if base is not None and base.parameters_customization is False:
+            at.wrong(f"{message}; the algorithm takes none of the job's own", NOT_EDITABLE)
+        else:
+            at.warn(f"{message}; it is passed to the boot file all the same")

@@ -1,0 +1,91 @@
+"""How a run ended: the one function from the state of the trip to phase, exit code and cause, and never a guess."""
+
+from __future__ import annotations
+
+from signal import Signals
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from launcher.core.errors import Exit
+from launcher.core.record import Cause
+
+if TYPE_CHECKING:
+    from launcher.core.lifecycle import State
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended, for run.json, the termination message and the exit code."""
+
+    phase: Literal["Completed", "Failed", "Terminated", "Abnormal"]
+    exit_code: int
+    cause: Cause | None = None
+
+
+def outcome(state: State) -> Outcome:
+    """How the run ended. Failure is the default: what did not finish is a defect, never a success."""
+    if state.running:
+        return _UNFINISHED
+    if state.boot_code is None:
+        return _before_training(state)
+    if state.interrupted is not None:
+        code = state.boot_code or 128 + state.interrupted
+        return Outcome(phase="Terminated", exit_code=code, cause=_interruption(state, state.interrupted))
+    if state.boot_code != 0:
+        return Outcome(phase="Failed", exit_code=state.boot_code, cause=_boot_failure(state))
+    if state.failure is not None:
+        return Outcome(phase="Failed", exit_code=Exit.NOT_SAVED, cause=state.failure.cause)
+    return Outcome(phase="Completed", exit_code=Exit.OK) if state.synced else _UNFINISHED
+
+
+def exit_code(ended: Outcome | None) -> int:
+    """The launcher's exit code; a run without an outcome is a defect."""
+    return Exit.DEFECT if ended is None else ended.exit_code
+
+
+def _before_training(state: State) -> Outcome:
+    if state.interrupted is not None:
+        cause = _interruption(state, state.interrupted)
+        return Outcome(phase="Terminated", exit_code=128 + state.interrupted, cause=cause)
+    if state.failure is None:
+        return _UNFINISHED
+    code = state.failure.exit_code
+    # A failure that would say "success" is a defect too.
+    phase: Literal["Abnormal", "Failed"] = "Abnormal" if code in (Exit.OK, Exit.DEFECT) else "Failed"
+    return Outcome(phase=phase, exit_code=code or Exit.DEFECT, cause=state.failure.cause)
+
+
+def _interruption(state: State, number: int) -> Cause:
+    name = Signals(number).name
+    if state.boot_code is None:
+        message = f"{name} came before the boot process started."
+    else:
+        message = f"{name} interrupted the training; {_how_it_ended(state)}."
+    return Cause(
+        code="interrupted",
+        message=message,
+        action="Start the job again if it was not stopped on purpose.",
+        evidence=() if state.failure is None else (state.failure.cause.message,),
+    )
+
+
+def _boot_failure(state: State) -> Cause:
+    return Cause(
+        code="boot-failed" if state.boot_signal is None else "boot-killed",
+        message=f"Training failed: {_how_it_ended(state)}.",
+        action="Read the last lines of the log.",
+        evidence=() if state.failure is None else (state.failure.cause.message,),
+    )
+
+
+def _how_it_ended(state: State) -> str:
+    if state.boot_signal is None:
+        return f"the boot process ended with exit code {state.boot_code}"
+    return f"the boot process was ended by signal {state.boot_signal}"
+
+
+_UNFINISHED = Outcome(
+    phase="Abnormal",
+    exit_code=Exit.DEFECT,
+    cause=Cause(code="did-not-finish", message="The run did not finish.", action="Report this as a defect."),
+)

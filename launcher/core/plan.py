@@ -1,0 +1,112 @@
+"""The Plan: all that can be decided before the world is touched, as one value that preview prints and run executes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from launcher.core.urls import Location
+
+
+class JobName(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this is; `label` is the stem of every file name at the target: `modelarts-job-<id>-worker-<i>`."""
+
+    id: str
+    name: str
+    label: str
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """This node among its peers; `task` is its name in events: `worker-0`."""
+
+    index: int
+    count: int
+    host: str
+
+    @property
+    def task(self) -> str:
+        """The node's name in events and file names."""
+        return f"worker-{self.index}"
+
+
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """The code directory. `source` is None where the code is already on the node (`file://`)."""
+
+    source: Location | None
+    path: str
+    boot_file: str | None
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel on the node: its name, its folder, and where in the job it stands, for messages."""
+
+    name: str
+    description: str
+    field: str
+    path: str
+
+
+class Input(Channel, frozen=True, kw_only=True):
+    """One input channel and where its objects come from."""
+
+    source: Location
+
+
+class Output(Channel, frozen=True, kw_only=True):
+    """One output channel and where its files go. `period` in seconds between uploads while the boot file runs."""
+
+    target: Location
+    predownload: bool
+    period: float
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """One boot process. `env` is laid over what the launcher's own environment hands down."""
+
+    rank: int
+    local_rank: int
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+
+
+class CodeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a code directory may hold: entries count files and folders."""
+
+    entries: int = 1024
+    bytes: int = 5 * 1024**3
+    depth: int = 32
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the launcher's own documents lie on the node."""
+
+    log: str
+    run_json: str
+    events: str
+    plan: str
+    termination: str | None
+    report: str | None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run will do. Paths are absolute and already below `root`."""
+
+    job: JobName
+    node: Node
+    root: str
+    folders: tuple[str, ...]
+    code: Code | None
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    processes: tuple[Process, ...]
+    packages: str
+    pip_index: tuple[str, ...]
+    files: Files
+    log_target: Location | None
+    limits: CodeLimits
+    grace: float
+    transfers: int
+    language: str
+    warnings: tuple[str, ...]

@@ -1,0 +1,75 @@
+"""What run.json, the events and the termination message are made of: frozen entries, filled in by the steps."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Level = Literal["Info", "Warning", "Error"]
+Kind = Literal["code", "input", "output"]
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """What one channel brought to the node. Sizes in bytes, durations in seconds."""
+
+    channel: str
+    kind: Kind
+    source: str
+    path: str
+    objects: int
+    bytes: int
+    seconds: float
+
+
+class FailedKey(msgspec.Struct, frozen=True):
+    """One file that could not be put in its place, and why."""
+
+    key: str
+    error: str
+
+
+class Synced(msgspec.Struct, frozen=True, kw_only=True):
+    """What one output folder, or the log, put in the store over the whole run."""
+
+    channel: str
+    target: str
+    objects: int
+    bytes: int
+    seconds: float
+    failed: tuple[FailedKey, ...] = ()
+    manifest: str | None = None
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run ended as it did: a code for programs, a sentence and the next action for people."""
+
+    code: str
+    message: str
+    action: str
+    evidence: tuple[str, ...] = ()
+    rank: int | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """One boot process from start to end. Times are RFC 3339."""
+
+    rank: int
+    local_rank: int
+    pid: int
+    exit_code: int | None
+    signal: int | None
+    started: str
+    ended: str | None
+    peak_rss_bytes: int | None = None
+
+
+class Spell(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of the trip on the timeline."""
+
+    phase: str
+    started: str
+    ended: str | None = None
+
+
+Json = dict[str, Any]

@@ -1,0 +1,122 @@
+"""What is secret, by name or by value, and how it is masked where something leaves the node (contract: "secrets")."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from launcher.core.plan import Plan, Process
+
+MASK = "******"
+SHORTEST = 8
+"""A secret by name has at least this many characters; `token=512` is a number of tokens."""
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SECRET_WORDS = frozenset({"password", "passwd", "secret", "token", "credential"})
+_KEY_OWNERS = frozenset({"access", "secret", "api", "private"})
+_LIKELY = ("pass", "secret", "token", "credential", "key")
+"""What a name must hold at all: most names end here."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether an option or a variable of this name and value is a secret."""
+    lower = name.lower()
+    if len(value) < SHORTEST or not any(word in lower for word in _LIKELY) or _NUMBER.fullmatch(value):
+        return False
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words:
+        return False
+    if words[-1] in _SECRET_WORDS or words[-1].removesuffix("s") in _SECRET_WORDS:
+        return True
+    return words[-1] == "key" and len(words) > 1 and words[-2] in _KEY_OWNERS
+
+
+def secret_values(options: Iterable[tuple[str, str]], known: Iterable[str] = ()) -> tuple[str, ...]:
+    """Every secret value among named ones, and the store's own; longest first, so that none hides inside another."""
+    found = {value for name, value in options if is_secret(name, value)}
+    found.update(value for value in known if len(value) >= SHORTEST)
+    return tuple(sorted(found, key=lambda value: (-len(value), value)))
+
+
+def plan_secrets(plan: Plan, known: Iterable[str] = ()) -> tuple[str, ...]:
+    """The secrets that a plan's own arguments and variables hold."""
+    options: list[tuple[str, str]] = []
+    for process in plan.processes:
+        options += process.env.items()
+        options += [split for split in map(_option, process.argv) if split]
+    return secret_values(options, known)
+
+
+def mask(text: str, secrets: Sequence[str]) -> str:
+    """The text without secret values and without passwords inside URLs."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return _URL_PASSWORD.sub(rf"\1:{MASK}", text) if "://" in text else text
+
+
+def mask_argv(argv: Sequence[str], secrets: Sequence[str] = ()) -> tuple[str, ...]:
+    """An argv with the values of secret options masked."""
+    return tuple(_mask_option(token, secrets) for token in argv)
+
+
+def mask_env(env: Mapping[str, str], secrets: Sequence[str] = ()) -> dict[str, str]:
+    """An environment with the values of secret variables masked."""
+    return {name: MASK if is_secret(name, value) else mask(value, secrets) for name, value in env.items()}
+
+
+def redact(plan: Plan, known: Iterable[str] = ()) -> Plan:
+    """The plan as it may be shown and stored."""
+    secrets = plan_secrets(plan, known)
+    return msgspec.structs.replace(plan, processes=tuple(_redact_process(each, secrets) for each in plan.processes))
+
+
+def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[bytes]:
+    """A byte stream with every secret masked, also one that lies across two chunks."""
+    if not secrets:
+        yield from chunks
+        return
+    held = max(map(len, secrets)) - 1
+    rest = b""
+    for chunk in chunks:
+        text = rest + chunk
+        for secret in secrets:
+            if secret in text:
+                text = text.replace(secret, MASK.encode())
+        rest = text[len(text) - held :] if held else b""
+        if len(text) > held:
+            yield text[: len(text) - held]
+        else:
+            rest = text
+    if rest:
+        yield rest
+
+
+def _redact_process(process: Process, secrets: Sequence[str]) -> Process:
+    return msgspec.structs.replace(
+        process,
+        argv=mask_argv(process.argv, secrets),
+        env=mask_env(process.env, secrets),
+    )
+
+
+def _option(token: str) -> tuple[str, str] | None:
+    """`--name=value` as its two parts."""
+    if not token.startswith("--"):
+        return None
+    name, mark, value = token[2:].partition("=")
+    return (name, value) if mark else None
+
+
+def _mask_option(token: str, secrets: Sequence[str]) -> str:
+    option = _option(token)
+    if option and is_secret(*option):
+        return f"--{option[0]}={MASK}"
+    return mask(token, secrets)

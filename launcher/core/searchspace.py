@@ -1,0 +1,50 @@
+"""What an auto search varies and what it is judged by, as the user wrote it; numbers are text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from launcher.core.frozen import Record
+
+
+class RewardAttr(Record, frozen=True, kw_only=True):
+    """A search metric: its name, whether more is better, and how to find it in the log."""
+
+    name: str | None = None
+    mode: Literal["max", "min"] | None = None
+    regex: str | None = None
+
+
+class SearchParam(Record, frozen=True, kw_only=True):
+    """A hyperparameter that a search may change; bounds are numbers as text."""
+
+    name: str
+    param_type: Literal["continuous", "discrete"] | None = None
+    lower_bound: str | None = None
+    upper_bound: str | None = None
+    discrete_points_num: str | None = None
+    discrete_values: tuple[str, ...] = ()
+
+
+class AlgoParam(Record, frozen=True, kw_only=True):
+    """One setting of a search algorithm."""
+
+    key: str
+    value: str | None = None
+    type: str | None = None
+
+
+class AlgoConfig(Record, frozen=True, kw_only=True):
+    """A search algorithm and its settings."""
+
+    name: str
+    params: tuple[AlgoParam, ...] = ()
+
+
+class AutoSearch(Record, frozen=True, kw_only=True):
+    """The auto search policy."""
+
+    skip_search_params: str | None = None
+    reward_attrs: tuple[RewardAttr, ...] = ()
+    search_params: tuple[SearchParam, ...] = ()
+    algo_configs: tuple[AlgoConfig, ...] = ()

@@ -1,0 +1,186 @@
+"""From what a store, or a file system that stands for one, answered to a `StoreError` that says what to do next.
+
+One classifier for every engine, so that the same cause has the same code and exit code whoever noticed it. It reads
+texts and numbers only, and never lets a signature, a token or the query of a URL into a message.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from launcher.core.errors import Exit, StoreError
+from launcher.core.storeverdicts import BY_CODE, BY_STATUS, VERDICTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Operation = Literal["list", "look up", "read", "write", "delete"]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back. `foreign`: a body that no object store writes; `symptom`: a slug where no answer came at all."""
+
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    region: str | None = None
+    foreign: bool = False
+    symptom: str | None = None
+
+
+# What the engines write where no answer of the store came through; the first that fits is taken.
+_SYMPTOMS = (
+    ("authorities", r"No CA certificates were loaded"),
+    ("tls", r"InvalidContentType|WRONG_VERSION_NUMBER|record layer failure|InvalidMessage\("),
+    ("certificate", r"InvalidCertificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|NotValidForName|certificate"),
+    ("dns", r"dns error|failed to lookup|Name or service not known|NameResolutionError|Failed to resolve"),
+    (
+        "refused",
+        r"ConnectionRefused|Connection refused|NetworkUnreachable|HostUnreachable|No route to host|unreachable",
+    ),
+    ("timeout", r"TimedOut|timed out|kind: Timeout|Timeout"),
+    ("unranged", r"NotPartial|non-partial response"),
+    ("odd", r"invalid path|InvalidPath|Could not parse path"),
+    ("region", r"BareRedirect|redirect without LOCATION|following redirect"),
+    (
+        "endpoint",
+        r"MissingEtag|ETag Header missing|Header missing from response|InvalidListResponse|ListParse|not well",
+    ),
+    ("refused", r"EndpointConnectionError|tcp connect error|kind: Connect\b"),
+    ("broken", r"ConnectionReset|reset by peer|IncompleteBody|IncompleteMessage|UnexpectedEof|body error|Broken pipe"),
+    ("broken", r"kind: Interrupted|kind: Decode|ConnectionClosedError|IncompleteRead|ResponseStreamingError"),
+)
+_ENOSPC, _EROFS, _EDQUOT = 28, 30, 122  # of Linux
+_PATIENCE = 20.0
+_TRANSIENT = {"store-busy", "store-unreachable", "store-broken"}
+_UNSEEN = re.compile(r"[?&][A-Za-z0-9_-]*(?:signature|token|credential|accesskeyid|secret)[^\s&\"']*", re.IGNORECASE)
+
+
+def read_answer(text: str) -> Answer:
+    """Read an engine's own words for a failure: status, the XML's code, message and request id, or the symptom."""
+    told, _, source = text.partition("\n\nDebug source:")
+    status = re.search(r"status code: (\d{3})", told) or re.search(r"Response \{\s+status: (\d{3})", source)
+    body = re.search(r"(?:status code: \d{3}[^:]*|error response): ?(.*)", told, re.DOTALL)
+    if status is None and body is None:
+        return Answer(symptom=_symptom(text))
+    content = body[1].strip() if body else ""
+    return Answer(
+        status=int(status[1]) if status else None,
+        code=_element("Code", content),
+        message=_element("Message", content),
+        request_id=_element("RequestId", content),
+        region=_element("Region", content) or _element("Endpoint", content),
+        foreign=bool(content) and "<Error" not in content,
+        symptom="plain" if re.search(r"HTTPS (?:server|port)", content) else None,
+    )
+
+
+def store_fault(operation: Operation, url: str, answer: Answer, *, endpoint: str) -> StoreError:
+    """Tell what went wrong with one request: `url` is obs://bucket/key, never the URL that was asked."""
+    verdict = VERDICTS[_classify(answer)]
+    sentence = verdict.sentence
+    if verdict.slug in {"store-unreachable", "store-endpoint", "store-certificate", "store-region"}:
+        sentence += f" ({shown(endpoint)})"
+    if answer.region:
+        sentence += f", which is {answer.region}"
+    said = _said(answer)
+    return StoreError(
+        f"could not {operation} {url}: {sentence}{said}",
+        code=verdict.slug,
+        action=verdict.action,
+        exit_code=verdict.exit_code,
+    )
+
+
+def verdict(operation: Operation, url: str, kind: str, detail: str = "") -> StoreError:
+    """Tell of a cause that the adapter found itself, by its name in this module's table."""
+    found = VERDICTS[kind]
+    sentence = f"{found.sentence}: {detail}" if detail else found.sentence
+    return StoreError(
+        f"could not {operation} {url}: {sentence}", code=found.slug, action=found.action, exit_code=found.exit_code
+    )
+
+
+def file_fault(operation: Operation, path: str, error: OSError, is_mount: Callable[[str], bool]) -> StoreError:
+    """Tell what a file system answered; `is_mount` finds the file system that is full."""
+    where = mount_point(path, is_mount)
+    told = f"could not {operation} {path}: {error.strerror or error}"
+    if isinstance(error, PermissionError) or error.errno == _EROFS:
+        action = "Let this user in (owner and mode of the path), or run as one who may."
+        return StoreError(told, code="file-refused", action=action, exit_code=Exit.REFUSED)
+    if error.errno in {_ENOSPC, _EDQUOT}:
+        action = f"Free space or inodes on {where}, or mount a larger volume there."
+        return StoreError(f"{told} on {where}", code="file-no-space", action=action, exit_code=Exit.NODE)
+    if isinstance(error, FileNotFoundError):
+        return StoreError(told, code="file-missing", action="Check the path.", exit_code=Exit.MISSING)
+    action = f"Check the path and the file system of {where}."
+    return StoreError(told, code="file-broken", action=action, exit_code=Exit.NODE)
+
+
+def is_transient(error: StoreError) -> bool:
+    """Whether the same request may go well a little later."""
+    return error.code in _TRANSIENT
+
+
+def retry_after(error: StoreError, failures: int, elapsed: float, chance: float) -> float | None:
+    """Seconds until the next try after so many failures, or None: give up. `chance` is in [0, 1): full jitter.
+
+    Nothing is tried more than five times or later than 20 s after the first failure; an endpoint that cannot be
+    reached at all is given three tries, so that a wrong one is told within ten seconds or so.
+    """
+    tries = {"store-unreachable": 3, "store-busy": 5, "store-broken": 4}.get(error.code, 0)
+    wait = chance * min(8.0, 0.5 * 2.0**failures)
+    return wait if failures < tries and elapsed + wait <= _PATIENCE else None
+
+
+def mount_point(path: str, is_mount: Callable[[str], bool]) -> str:
+    """The file system that holds a path, named by where it is mounted."""
+    while path not in {"", "/"} and not is_mount(path):
+        path = path.rpartition("/")[0]
+    return path or "/"
+
+
+def shown(endpoint: str) -> str:
+    """An endpoint as it may be printed: without a password, path or query."""
+    scheme, mark, rest = endpoint.partition("://")
+    host = re.split(r"[/?#]", rest if mark else scheme, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}{mark}{host}" if mark else host
+
+
+def _classify(answer: Answer) -> str:
+    if answer.code in BY_CODE:
+        return BY_CODE[answer.code]
+    if answer.symptom is not None:
+        return answer.symptom
+    if answer.status is None:
+        return "silent"
+    if answer.status >= 500 and answer.status not in BY_STATUS:  # noqa: PLR2004 - where HTTP's server errors begin
+        return "busy"
+    if answer.foreign:
+        return "endpoint"
+    return BY_STATUS.get(answer.status, "rejected")
+
+
+def _symptom(text: str) -> str:
+    return next((name for name, pattern in _SYMPTOMS if re.search(pattern, text)), "silent")
+
+
+def _element(name: str, body: str) -> str | None:
+    found = re.search(rf"<{name}>([^<]*)</{name}>", body)
+    return found[1].strip() or None if found else None
+
+
+def _said(answer: Answer) -> str:
+    """The store's own words, on one line, clipped and without anything that could sign a request."""
+    words = [str(part) for part in (answer.status, answer.code) if part]
+    text = " ".join(words)
+    if answer.message:
+        clean = _UNSEEN.sub("", " ".join(answer.message.split()))
+        text += f": {clean[:200]}"
+    if answer.request_id:
+        text += f", request id {answer.request_id[:80]}"
+    return f" ({text})" if text else ""

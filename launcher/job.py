@@ -1,0 +1,181 @@
+"""The sentence: stage, install, supervise, sync, report. One training job, from its plan to its outcome."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from launcher.core import events
+from launcher.core.bootfile import undeclared, warning_for
+from launcher.core.errors import Exit, StageError, SyncError
+from launcher.core.lifecycle import Phase
+from launcher.core.redact import mask
+from launcher.install import pip_file, pip_process
+from launcher.logs import LogFile, Outlet
+from launcher.protocols import Clock, Processes, Store
+from launcher.report import Report
+from launcher.stage import StageResult, stage
+from launcher.supervise import Attended, Desk
+from launcher.sync import Sync
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.core.outcome import Outcome
+    from launcher.core.plan import Plan
+    from launcher.core.record import FailedKey
+
+LOG = logging.getLogger(__name__)
+EVIDENCE_LINES = 20
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run needs of the world. `environ` is handed down to children; `secrets` are masked in all that leaves."""
+
+    store: Store
+    processes: Processes
+    clock: Clock
+    environ: Mapping[str, str]
+    log: LogFile
+    out: Outlet
+    err: Outlet
+    secrets: tuple[str, ...] = ()
+
+
+def run(plan: Plan, world: World) -> Outcome:
+    """Carry out a plan. Never raises for what can happen to a job; a defect of ours passes through, recorded."""
+    report = Report(plan, world.clock, world.secrets)
+    desk = Desk(world.processes, world.clock, plan.grace, out=world.out, err=world.err)
+    try:
+        staged = _stage(plan, world, report, desk)
+        _install(plan, world, report, desk)
+        secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
+        baseline = staged.baseline if staged else {}
+        sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets)
+        ended = _supervise(plan, world, report, desk, sync)
+        return _end(plan, report, desk, sync, ended)
+    except BaseException as defect:
+        report.defect(defect)
+        raise
+
+
+def _stage(plan: Plan, world: World, report: Report, desk: Desk) -> StageResult | None:
+    report.phase("stage")
+    for warning in plan.warnings:
+        report.event(warning, "Warning")
+    staged = desk.during(Phase.STAGE, lambda stopped: stage(plan, world.store, report, stopped))
+    for warning in (*staged.warnings, *_boot_file_warnings(plan)) if staged else ():
+        report.event(warning, "Warning")
+    return staged
+
+
+def _boot_file_warnings(plan: Plan) -> Sequence[str]:
+    """What the staged boot file will refuse, unless the plan knew it already."""
+    if plan.code is None or plan.code.boot_file is None:
+        return ()
+    try:
+        with open(plan.code.boot_file, "rb") as file:
+            names = undeclared(file.read(), plan.processes[0].argv[2:])
+    except OSError:
+        return ()  # the interpreter will say the same, and better
+    warning = warning_for(plan.code.boot_file, names)
+    return (warning,) if names and warning not in plan.warnings else ()
+
+
+def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
+    file = pip_file(plan) if desk.state.going else None
+    if file is None:
+        return
+    report.phase("install")
+    name = file.rpartition("/")[2]
+    report.event(events.packages_installing(plan.node.task, name))
+    started = world.clock.monotonic()
+    done = desk.attend(Phase.INSTALL, pip_process(plan, file), world.environ, world.log)
+    if done is not None and done.code == 0:
+        report.event(events.packages_installed(plan.node.task, world.clock.monotonic() - started, name))
+    elif done is not None:
+        desk.fail(
+            StageError(
+                f"{name} could not be installed (pip ended with {done.code}): {_last_line(done)}",
+                code="pip-failed",
+                action=f"Correct {name} in the code directory; pip's own words are in the log.",
+                exit_code=Exit.NODE,
+            )
+        )
+
+
+def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> Attended | None:
+    """Run the boot file, its outputs uploaded as they come, and put the rest in place when it has ended."""
+    if not desk.state.going:
+        return None
+    report.phase("run")
+    report.event(events.job_running())
+    report.event(events.training_started(plan.node.task))
+    threading.Thread(target=_keep_in_sync, args=(sync,), name="sync", daemon=True).start()
+    ended = desk.attend(Phase.RUN, plan.processes[0], world.environ, world.log)
+    if ended is not None:
+        report.process(ended.ended)
+        report.event(events.training_finished(plan.node.task, ended.code), "Error" if ended.code else "Info")
+    report.phase("sync")
+    desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
+    return ended
+
+
+def _keep_in_sync(sync: Sync) -> None:
+    try:
+        sync.periodic(lambda: False)
+    except Exception:
+        LOG.exception("a defect ended the uploads during training; the final upload still puts everything in place")
+
+
+def _all_in_place(sync: Sync, stopped: Callable[[], bool]) -> None:
+    failed = [each for entry in sync.finish(stopped) for each in entry.failed]
+    if failed:
+        raise _not_saved(failed)
+
+
+def _end(plan: Plan, report: Report, desk: Desk, sync: Sync, ended: Attended | None) -> Outcome:
+    """Write how it went, and send that after the log; what cannot be sent changes how it went."""
+    outcome = _with_evidence(desk.outcome(), ended)
+    report.event(events.job_ended(outcome.phase), "Info" if outcome.exit_code == 0 else "Error")
+    report.finish(outcome)
+
+    def publish(stopped: Callable[[], bool]) -> None:
+        failed = sync.publish([plan.files.log, plan.files.run_json, plan.files.events], stopped)
+        if failed:
+            raise _not_saved(failed)
+
+    desk.during(Phase.SYNC, publish)
+    after = _with_evidence(desk.outcome(), ended)
+    if after != outcome:
+        report.finish(after)
+    return after
+
+
+def _not_saved(failed: Sequence[FailedKey]) -> SyncError:
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return SyncError(
+        f"{failed[0].key} could not be put in its place: {failed[0].error}{more}",
+        code="output-not-saved",
+        action="The files are still on the node; run.json names every one of them.",
+    )
+
+
+def _with_evidence(outcome: Outcome, ended: Attended | None) -> Outcome:
+    """The outcome with the last lines that the boot process wrote to stderr."""
+    if ended is None or ended.code == 0 or outcome.cause is None:
+        return outcome
+    lines = ended.stderr.decode(errors="replace").splitlines()[-EVIDENCE_LINES:]
+    cause = msgspec.structs.replace(outcome.cause, evidence=(*outcome.cause.evidence, *lines))
+    return msgspec.structs.replace(outcome, cause=cause)
+
+
+def _last_line(done: Attended) -> str:
+    """The last thing that pip said."""
+    lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    return mask((errors or lines or ["it said nothing"])[-1], ())

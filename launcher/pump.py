@@ -1,0 +1,94 @@
+"""What a boot process writes, moved from its pipe to where it goes: large reads, no lines, every byte as it is."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PIPE_BYTES = 1024 * 1024
+FIRST_BYTES = 64 * 1024
+"""What a quiet boot process is read with; a buffer of the pipe's whole size is made for one that fills it."""
+TAIL_BYTES = 8192
+
+_log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """What takes bytes and never fails."""
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Take all of it."""
+        ...
+
+
+class Pump:
+    """Moves what a child writes from a pipe to some sinks, on a thread of its own, and remembers the end of it.
+
+    It never looks for lines. `ended` is called, on that thread, when every writer has closed the pipe.
+    """
+
+    def __init__(self, fd: int, sinks: Sequence[Sink], ended: Callable[[], None]) -> None:
+        self._fd = fd
+        self._sinks = tuple(sinks)
+        self._ended = ended
+        self._left = False
+        self._tail = b""
+        self.over = False
+        self.error: BaseException | None = None
+        _widen(fd)
+
+    @property
+    def tail(self) -> bytes:
+        """The last bytes, at most 8 KiB."""
+        return self._tail[-TAIL_BYTES:]
+
+    def start(self) -> None:
+        """Begin; the pipe is the pump's from now on."""
+        threading.Thread(target=self._run, name="pump", daemon=True).start()
+
+    def leave(self) -> None:
+        """Let go of a pipe that somebody holds open: whatever still comes is read and dropped."""
+        self._left = True
+
+    def _run(self) -> None:
+        try:
+            self._move()
+        except BaseException as error:  # noqa: BLE001 - carried to the main thread, which raises it
+            self.error = error
+        finally:
+            os.close(self._fd)
+            self.over = True
+            self._ended()
+
+    def _move(self) -> None:
+        buffer = bytearray(FIRST_BYTES)
+        view = memoryview(buffer)
+        while count := os.readv(self._fd, (buffer,)):
+            if self._left:
+                continue
+            chunk = view[:count]
+            for sink in self._sinks:
+                sink.write(chunk)
+            # A large chunk replaces the tail, small ones are gathered and cut rarely.
+            self._tail = bytes(chunk[-TAIL_BYTES:]) if count >= TAIL_BYTES else self._grown(bytes(chunk))
+            if count == len(buffer) < PIPE_BYTES:
+                buffer = bytearray(PIPE_BYTES)
+                view = memoryview(buffer)
+
+    def _grown(self, chunk: bytes) -> bytes:
+        tail = self._tail + chunk
+        return tail if len(tail) <= 2 * TAIL_BYTES else tail[-TAIL_BYTES:]
+
+
+def _widen(fd: int) -> None:
+    """Give a pipe 1 MiB: fewer and larger reads. A user over its share of pipe memory keeps the 64 KiB."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        _log.debug("pipe %d keeps its size", fd)

@@ -1,0 +1,207 @@
+"""What a run leaves for people and programs: run.json, events, termination message. It never stops a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from launcher.core.errors import Exit, LauncherError, SpecError
+from launcher.core.outcome import Outcome
+from launcher.core.record import Cause, Ended, Level, Spell, Staged, Synced
+from launcher.core.redact import mask, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.core.plan import Plan
+    from launcher.protocols import Clock
+
+LOG = logging.getLogger(__name__)
+TERMINATION_BYTES = 4096
+"""What Kubernetes keeps of a termination message."""
+
+_LEVELS: dict[Level, int] = {"Info": logging.INFO, "Warning": logging.WARNING, "Error": logging.ERROR}
+
+
+class Report:
+    """The record of one run: it begins as `Abnormal`, so that a launcher that is killed leaves the truth."""
+
+    def __init__(self, plan: Plan, clock: Clock, secrets: Sequence[str]) -> None:
+        self._plan = redact(plan, secrets)
+        self._clock = clock
+        self._secrets = secrets
+        self._staged: list[Staged] = []
+        self._synced: list[Synced] = []
+        self._processes: list[Ended] = []
+        self._timeline: list[Spell] = []
+        self._started = clock.now()
+        self._ended: str | None = None
+        self._outcome: Outcome | None = None
+        self._broken: set[str] = set()
+        self._write(plan.files.plan, msgspec.json.encode(self._plan))
+
+    def event(self, message: str, level: Level = "Info") -> None:
+        """Note a moment in the service's words: one line of events.jsonl, and one of the log."""
+        message = mask(message, self._secrets)
+        LOG.log(_LEVELS[level], "%s", message)
+        line = {"time": self._clock.now(), "level": level, "message": message, "source": _source(message)}
+        self._append(self._plan.files.events, json.dumps(line, ensure_ascii=False) + "\n")
+
+    def staged(self, entry: Staged) -> None:
+        """Note what one channel brought."""
+        self._staged.append(entry)
+
+    def synced(self, entry: Synced) -> None:
+        """Note what one channel's folder put in place."""
+        self._synced.append(entry)
+
+    def process(self, entry: Ended) -> None:
+        """Note a boot process that ended."""
+        self._processes.append(entry)
+
+    def phase(self, name: str) -> None:
+        """Note that a phase begins, and write run.json as it stands."""
+        self._close_phase()
+        self._timeline.append(Spell(phase=name, started=self._clock.now()))
+        self.write()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Note how it went; run.json, its second copy and the termination message say the same."""
+        self._outcome = outcome
+        cause = self._masked_outcome()["cause"]
+        if cause is not None:
+            LOG.error("%s %s", cause["message"], cause["action"])
+        self._close_phase()
+        self._ended = self._clock.now()
+        self.write()
+        if self._plan.files.report:
+            self._write(self._plan.files.report, self._document())
+        if self._plan.files.termination:
+            self._overwrite(self._plan.files.termination, termination_message(self._masked_outcome()))
+
+    def defect(self, error: BaseException) -> None:
+        """Note that the launcher itself broke; the traceback goes to whoever called."""
+        cause = Cause(
+            code="defect",
+            message=f"A defect of the launcher ended the run: {type(error).__name__}: {error}",
+            action="Report it with the log; outputs that are not in their place are still on the node.",
+        )
+        self.finish(Outcome(phase="Abnormal", exit_code=Exit.DEFECT, cause=cause))
+
+    def write(self) -> None:
+        """Replace run.json by what is known now."""
+        self._write(self._plan.files.run_json, self._document())
+
+    def _close_phase(self) -> None:
+        if self._timeline and self._timeline[-1].ended is None:
+            self._timeline[-1] = msgspec.structs.replace(self._timeline[-1], ended=self._clock.now())
+
+    def _masked_outcome(self) -> dict[str, Any]:
+        if self._outcome is None:
+            return {"phase": "Abnormal", "exit_code": None, "cause": None}
+        return dict(_masked(msgspec.to_builtins(self._outcome), self._secrets))
+
+    def _document(self) -> bytes:
+        plan, outcome = self._plan, self._masked_outcome()
+        process = plan.processes[0]
+        document = {
+            "version": 1,
+            "job": {"id": plan.job.id, "name": plan.job.name},
+            "node": plan.node,
+            **outcome,
+            "command": {"argv": process.argv, "cwd": process.cwd, "env": process.env},
+            "processes": self._processes,
+            "devices": None,
+            "limits": None,
+            "staged": self._staged,
+            "synced": _masked(msgspec.to_builtins(self._synced), self._secrets),
+            "timeline": self._timeline,
+            "attempts": [self._attempt(outcome)],
+            "reproduce": None,
+        }
+        return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+    def _attempt(self, outcome: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "exit_code": outcome["exit_code"],
+            "cause": outcome["cause"],
+            "started": self._started,
+            "ended": self._ended,
+        }
+
+    def _write(self, path: str, content: bytes) -> None:
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            self._cannot(path, error)
+
+    def _append(self, path: str, text: str) -> None:
+        try:
+            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError as error:
+            self._cannot(path, error)
+
+    def _overwrite(self, path: str, content: bytes) -> None:
+        """In place: the termination log is a mount, and a mount cannot be replaced."""
+        try:
+            with open(path, "wb") as file:
+                file.write(content)
+        except OSError as error:
+            self._cannot(path, error)
+
+    def _cannot(self, path: str, error: OSError) -> None:
+        if path not in self._broken:
+            self._broken.add(path)
+            LOG.warning("%s cannot be written (%s); the run goes on without it", path, error.strerror)
+
+
+def refusal(error: LauncherError) -> dict[str, Any]:
+    """The outcome of a job that was refused before there was a plan, as run.json has it."""
+    problems = [str(problem) for problem in error.problems] if isinstance(error, SpecError) else []
+    cause = Cause(code=error.code, message=str(error), action=error.action, evidence=tuple(problems))
+    outcome = Outcome(phase="Failed", exit_code=error.exit_code, cause=cause)
+    return {"version": 1, **msgspec.to_builtins(outcome)}
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Write a file that is whole at every moment. Raises OSError."""
+    part = f"{os.path.dirname(path)}/.launcher-part-{os.path.basename(path)}-{os.getpid()}"
+    with open(part, "wb") as file:
+        file.write(content)
+    os.replace(part, path)
+
+
+def termination_message(outcome: dict[str, Any]) -> bytes:
+    """Phase, exit code and cause as JSON of at most 4,096 bytes; what is cut first is what helps least."""
+    cause = dict(outcome["cause"]) if outcome["cause"] else None
+    message = {"phase": outcome["phase"], "exit_code": outcome["exit_code"], "cause": cause}
+    text = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
+    if cause and len(text) > TERMINATION_BYTES:
+        cause["evidence"] = []
+        text = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
+    for field in ("message", "action"):
+        while cause and len(text) > TERMINATION_BYTES and cause[field]:
+            cause[field] = cause[field][: len(cause[field]) // 2]
+            text = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
+    return text
+
+
+def _masked(value: Any, secrets: Sequence[str]) -> Any:
+    """The same value with every text in it masked."""
+    if isinstance(value, str):
+        return mask(value, secrets)
+    if isinstance(value, dict):
+        return {key: _masked(item, secrets) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(item, secrets) for item in value]
+    return value
+
+
+def _source(message: str) -> str:
+    """Who speaks: the service marks what one task says by its name in front."""
+    return "Task" if message.startswith("[") else "Job"

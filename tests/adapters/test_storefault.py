@@ -1,0 +1,210 @@
+"""What is said about each way in which a store fails."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from launcher.core.storefault import (
+    Answer,
+    file_fault,
+    is_transient,
+    mount_point,
+    read_answer,
+    retry_after,
+    shown,
+    store_fault,
+)
+
+if TYPE_CHECKING:
+    from launcher.core.errors import StoreError
+
+URL = "obs://bucket/in/x"
+ENDPOINT = "https://user:hunter2secret@obs.cn-north-4.example.com:443/path?token=abc"
+
+
+def told(text: str) -> StoreError:
+    return store_fault("read", URL, read_answer(text), endpoint=ENDPOINT)
+
+
+def answered(status: int, reason: str, body: str) -> str:
+    return (
+        f"Generic S3 error: Error performing GET https://obs.example.com/bucket/in/x?X-Amz-Signature=deadbeef in 2ms - "
+        f"Server returned non-2xx status code: {status} {reason}: {body}\n\nDebug source:\nGeneric {{ \n}}"
+    )
+
+
+def xml(code: str, message: str = "said so", more: str = "") -> str:
+    return f"<Error><Code>{code}</Code><Message>{message}</Message>{more}<RequestId>RID1</RequestId></Error>"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "slug", "exit_code"),
+    [
+        (404, "NoSuchKey", "store-missing", 66),
+        (404, "NoSuchBucket", "store-no-bucket", 66),
+        (403, "AccessDenied", "store-refused", 77),
+        (403, "SignatureDoesNotMatch", "store-keys", 77),
+        (403, "InvalidAccessKeyId", "store-keys", 77),
+        (400, "InvalidToken", "store-keys", 77),
+        (400, "ExpiredToken", "store-expired", 77),
+        (403, "ExpiredToken", "store-expired", 77),
+        (403, "RequestTimeTooSkewed", "store-clock", 77),
+        (403, "InvalidObjectState", "store-archived", 77),
+        (403, "SomethingNew", "store-refused", 77),
+        (301, "PermanentRedirect", "store-region", 69),
+        (400, "AuthorizationHeaderMalformed", "store-region", 69),
+        (412, "PreconditionFailed", "store-changed", 66),
+        (416, "InvalidRange", "store-changed", 66),
+        (503, "SlowDown", "store-busy", 69),
+        (500, "InternalError", "store-busy", 69),
+        (502, "Anything", "store-busy", 69),
+        (429, "Anything", "store-busy", 69),
+        (405, "MethodNotAllowed", "store-endpoint", 69),
+        (501, "NotImplemented", "store-endpoint", 69),
+        (400, "InvalidArgument", "store-rejected", 69),
+    ],
+)
+def test_an_answer_of_the_store_has_one_meaning(status: int, code: str, slug: str, exit_code: int) -> None:
+    error = told(answered(status, "Reason", xml(code)))
+    assert (error.code, error.exit_code) == (slug, exit_code)
+    assert str(error).startswith(f"could not read {URL}: ")
+    assert f"({status} {code}: said so, request id RID1)" in str(error)
+    assert error.action.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ('ConnectError("tcp connect error", 127.0.0.1:1, Os { code: 111, kind: ConnectionRefused })', "unreachable"),
+        ('ConnectError("dns error", Custom { error: "failed to lookup address information" })', "unreachable"),
+        ("HttpError { kind: Timeout, source: reqwest::Error { kind: Request, source: TimedOut } }", "unreachable"),
+        ('EndpointConnectionError: Could not connect to the endpoint URL: "http://127.0.0.1:1/"', "unreachable"),
+        ("hyper::Error(Body, Custom { kind: UnexpectedEof, error: IncompleteBody })", "broken"),
+        ("hyper::Error(Io, Os { code: 104, kind: ConnectionReset })", "broken"),
+        ("Custom { kind: InvalidData, error: InvalidMessage(InvalidContentType) }", "endpoint"),
+        ("Custom { kind: Other, error: InvalidCertificate(UnknownIssuer) }", "certificate"),
+        ('General("No CA certificates were loaded from the system")', "certificate"),
+        ("Received redirect without LOCATION, this normally indicates an incorrectly configured region", "region"),
+        ("Generic S3 error: Received non-partial response when range requested", "unranged"),
+        ('Encountered object with invalid path: Path "a//b" contained empty path segment', "odd-key"),
+        ("Unable to extract metadata from headers: ETag Header missing from response", "endpoint"),
+        ("something nobody has seen", "unreachable"),
+    ],
+)
+def test_no_answer_has_a_meaning_too(text: str, slug: str) -> None:
+    assert told(text).code == f"store-{slug}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "slug"),
+    [
+        (404, "<html>nginx</html>", "store-endpoint"),
+        (403, "<html>blocked by the proxy</html>", "store-endpoint"),
+        (400, "Client sent an HTTP request to an HTTPS server.", "store-endpoint"),
+        (503, "<html>no upstream</html>", "store-busy"),
+        (404, "", "store-missing"),
+        (403, "", "store-refused"),
+    ],
+)
+def test_a_body_that_no_store_writes_is_seen(status: int, body: str, slug: str) -> None:
+    assert told(answered(status, "Reason", body)).code == slug
+
+
+def test_plain_http_to_a_tls_port_is_told_as_such() -> None:
+    error = told(answered(400, "Bad Request", "Client sent an HTTP request to an HTTPS server."))
+    assert "http was spoken to a port that speaks https" in str(error)
+
+
+def test_a_success_that_holds_an_error_is_an_error() -> None:
+    text = f"Error performing POST x in 4ms - Server returned error response: {xml('InternalError')}"
+    assert told(text).code == "store-busy"
+
+
+def test_the_other_region_is_named() -> None:
+    body = xml("AuthorizationHeaderMalformed", more="<Region>cn-south-1</Region>")
+    assert "which is cn-south-1" in str(told(answered(400, "Bad Request", body)))
+
+
+def test_a_missing_bucket_reads_otherwise_than_a_missing_key() -> None:
+    bucket, key = (told(answered(404, "Not Found", xml(code))) for code in ("NoSuchBucket", "NoSuchKey"))
+    assert "no such bucket" in str(bucket)
+    assert "no such object" in str(key)
+    assert bucket.action != key.action
+
+
+def test_no_secret_and_no_signature_gets_into_a_message() -> None:
+    leaky = xml("SignatureDoesNotMatch", "see https://h/b?X-Amz-Signature=deadbeef&X-Amz-Security-Token=tttt")
+    leaky += "<StringToSign>AWS4-HMAC-SHA256 scope</StringToSign><AWSAccessKeyId>AKIDEXAMPLE</AWSAccessKeyId>"
+    for error in (
+        told(answered(403, "Forbidden", leaky)),
+        told("dns error"),
+        told(answered(404, "Not Found", "<html>")),
+        told(answered(301, "Moved", xml("PermanentRedirect"))),
+    ):
+        text = str(error) + error.action
+        for secret in ("deadbeef", "tttt", "StringToSign", "AKIDEXAMPLE", "hunter2secret", "token=abc"):
+            assert secret not in text
+        assert "\n" not in text
+
+
+def test_a_long_message_is_clipped_to_one_line() -> None:
+    error = told(answered(403, "Forbidden", xml("AccessDenied", "long\nand " * 500)))
+    assert len(str(error)) < 500
+    assert "\n" not in str(error)
+
+
+def test_an_endpoint_is_shown_without_what_it_may_hide() -> None:
+    assert shown(ENDPOINT) == "https://obs.cn-north-4.example.com:443"
+    assert shown("obs.example.com/bucket") == "obs.example.com"
+    assert shown("http://[::1]:9000") == "http://[::1]:9000"
+
+
+def test_only_what_time_may_cure_is_tried_again() -> None:
+    def fault(code: str, status: int) -> StoreError:
+        return store_fault("list", URL, Answer(status=status, code=code), endpoint=ENDPOINT)
+
+    assert is_transient(fault("SlowDown", 503))
+    assert is_transient(told("ConnectionReset"))
+    assert is_transient(told("dns error"))
+    for code, status in (("NoSuchKey", 404), ("AccessDenied", 403), ("PermanentRedirect", 301), ("ExpiredToken", 400)):
+        assert not is_transient(fault(code, status))
+        assert retry_after(fault(code, status), 1, 0.0, 0.5) is None
+
+
+def test_tries_are_bounded_in_number_and_time() -> None:
+    dead, slow = told("ConnectionRefused"), told(answered(503, "Slow", xml("SlowDown")))
+    assert [retry_after(dead, failures, 0.0, 0.5) for failures in (1, 2, 3)] == [0.5, 1.0, None]
+    assert [retry_after(slow, failures, 0.0, 0.5) for failures in (1, 2, 3, 4, 5)] == [0.5, 1.0, 2.0, 4.0, None]
+    assert retry_after(slow, 1, 0.0, 0.0) == 0.0
+    assert retry_after(slow, 4, 18.0, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "slug", "exit_code"),
+    [
+        (errno.EACCES, "file-refused", 77),
+        (errno.EPERM, "file-refused", 77),
+        (errno.EROFS, "file-refused", 77),
+        (errno.ENOSPC, "file-no-space", 71),
+        (errno.EDQUOT, "file-no-space", 71),
+        (errno.ENOENT, "file-missing", 66),
+        (errno.EIO, "file-broken", 71),
+    ],
+)
+def test_a_file_system_is_told_alike(number: int, slug: str, exit_code: int) -> None:
+    def is_mount(path: str) -> bool:
+        return path == "/cache"
+
+    error = file_fault("write", "/cache/in/x", OSError(number, "so it is"), is_mount)
+    assert (error.code, error.exit_code) == (slug, exit_code)
+    assert "/cache/in/x: so it is" in str(error)
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        assert str(error).endswith("on /cache")
+
+
+def test_the_file_system_is_the_nearest_mount() -> None:
+    assert mount_point("/a/b/c", {"/a", "/a/b"}.__contains__) == "/a/b"
+    assert mount_point("/a/b", set().__contains__) == "/"

@@ -1,0 +1,384 @@
+"""The trip as a state machine: each phase against each event, the budget of the end, what a success is."""
+
+from __future__ import annotations
+
+from signal import SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.core.lifecycle import (
+    Action,
+    Cancel,
+    Entered,
+    Event,
+    Exited,
+    Failure,
+    Finished,
+    Forward,
+    Kill,
+    Leave,
+    Phase,
+    Signalled,
+    Started,
+    StartFailed,
+    State,
+    Tick,
+    Woken,
+    decide,
+    next_deadline,
+    settle_by,
+)
+from launcher.core.outcome import exit_code, outcome
+from launcher.core.record import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GRACE = 20.0  # so that the reserve is 5 and boot processes have 15
+MISSING = Failure(66, Cause(code="input-missing", message="no such input", action="look"))
+UNSAVED = Failure(69, Cause(code="store", message="the store went away", action="wait"))
+STAGE, INSTALL, RUN, SYNC, END = Phase
+
+
+def play(*timed: tuple[float, Event], grace: float = GRACE) -> tuple[State, list[Action]]:
+    state, actions = State(grace=grace), list[Action]()
+    for now, event in timed:
+        state, more = decide(state, event, now)
+        actions += more
+    return state, actions
+
+
+def trained(code: int = 0, *, signal: int | None = None) -> list[tuple[float, Event]]:
+    return [(0, Entered(RUN)), (0, Started(7)), (50, Exited(7, code, signal))]
+
+
+def in_phase(phase: Phase) -> State:
+    """A state in the middle of a phase, with a child where there is one."""
+    before: list[tuple[float, Event]] = trained() if phase in (SYNC, END) else []
+    state, _ = play(*before, (60, Entered(phase)))
+    if phase in (INSTALL, RUN):
+        state, _ = decide(state, Started(7), 60)
+    return state
+
+
+STOPS: dict[tuple[Phase, int], tuple[Action, ...]] = {
+    (STAGE, SIGTERM): (Cancel(),),
+    (STAGE, SIGINT): (Cancel(),),
+    (INSTALL, SIGTERM): (Cancel(), Forward(SIGTERM)),
+    (INSTALL, SIGINT): (Cancel(), Forward(SIGTERM)),
+    (RUN, SIGTERM): (Forward(SIGTERM),),
+    (RUN, SIGINT): (Forward(SIGINT),),
+}
+PASSED_ON: tuple[int, ...] = (SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP, SIGWINCH)
+SIGNAL_ACTIONS = {**STOPS, **{(RUN, number): (Forward(number),) for number in PASSED_ON}}
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT, *PASSED_ON])
+def test_what_a_signal_does_in_each_phase(phase: Phase, number: int) -> None:
+    before = in_phase(phase)
+    after, actions = decide(before, Signalled(number), 100)
+    assert actions == SIGNAL_ACTIONS.get((phase, number), ())
+    stops = number in (SIGTERM, SIGINT)
+    assert after.interrupted == (number if stops and phase in (STAGE, INSTALL, RUN) else None)
+    assert after.end_by == (120 if stops else None)
+    assert after.stop_by == (115 if stops else None)
+    assert stops or after == before
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("event", [Woken(), Tick(), Exited(99, 1), Exited(99, 0)])
+def test_events_that_are_nobodys_change_nothing(phase: Phase, event: Event) -> None:
+    assert decide(in_phase(phase), event, 100) == (in_phase(phase), ())
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("event", [Finished(MISSING), StartFailed(MISSING)])
+def test_the_first_failure_is_kept_in_every_phase(phase: Phase, event: Event) -> None:
+    after, actions = decide(in_phase(phase), event, 100)
+    assert (after.failure, after.going, actions) == (MISSING, False, ())
+    assert decide(after, Finished(UNSAVED), 101)[0].failure == MISSING
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_child_that_ends_has_its_leftovers_stopped(phase: Phase) -> None:
+    state, _ = decide(in_phase(phase), Started(8), 100)
+    state, actions = decide(state, Exited(8, 4), 101)
+    if phase in (INSTALL, RUN):
+        assert (state.running, actions) == ((7,), ()), "another child still runs"
+        state, actions = decide(state, Exited(7, 0), 102)
+    assert (state.running, actions) == ((), (Forward(SIGTERM),))
+    assert state.boot_code == {RUN: 4, SYNC: 0, END: 0}.get(phase), "the first code that is not 0 is the run's"
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_only_the_end_of_a_sync_makes_it_whole(phase: Phase) -> None:
+    state, actions = decide(in_phase(phase), Finished(), 100)
+    assert (state.synced, actions) == (phase is SYNC, ())
+    assert (state.phase is END) == (phase in (SYNC, END))
+
+
+def test_nothing_presses_without_a_signal() -> None:
+    for phase in Phase:
+        assert next_deadline(in_phase(phase)) is None
+        assert settle_by(in_phase(phase)) is None
+
+
+# the budget of the end
+
+
+def test_a_boot_process_has_the_grace_less_the_reserve() -> None:
+    state, _ = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)))
+    assert next_deadline(state) == 115
+    assert decide(state, Tick(), 114.9) == (state, ())
+    state, actions = decide(state, Tick(), 115)
+    assert actions == (Kill(),)
+    assert decide(state, Tick(), 115.5) == (state, ()), "once"
+    assert next_deadline(state) == settle_by(state) == 116
+
+
+def test_the_reserve_is_a_quarter_of_a_short_grace() -> None:
+    state, _ = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), grace=4)
+    assert (state.stop_by, state.end_by) == (103, 104)
+
+
+def test_a_process_stuck_in_the_kernel_is_left_and_counts_as_killed() -> None:
+    state, _ = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (115, Tick()))
+    state, actions = decide(state, Tick(), 116)
+    assert (actions, state.left, state.running) == ((Leave(),), True, ())
+    assert (outcome(state).phase, outcome(state).exit_code) == ("Terminated", 137)
+
+
+def test_a_second_request_leaves_two_seconds() -> None:
+    state, actions = play(
+        (0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (103, Signalled(SIGINT)), (103.5, Tick())
+    )
+    assert actions == [Forward(SIGTERM), Forward(SIGINT)]
+    assert (state.stop_by, state.end_by) == (104.5, 105)
+    assert (state.interrupted, state.signals) == (SIGTERM, 2)
+
+
+def test_a_second_request_never_lengthens_the_time() -> None:
+    state, _ = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (119.5, Signalled(SIGTERM)))
+    assert (state.stop_by, state.end_by) == (115, 120)
+
+
+def test_one_request_read_twice_in_one_go_is_one() -> None:
+    state, actions = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (100, Signalled(SIGTERM)))
+    assert (state.signals, state.end_by, actions) == (1, 120, [Forward(SIGTERM)])
+
+
+def test_leftovers_have_five_seconds() -> None:
+    state, actions = play(*trained())
+    assert actions == [Forward(SIGTERM)]
+    assert next_deadline(state) == 55
+    state, actions_at_55 = decide(state, Tick(), 55)
+    assert actions_at_55 == (Kill(),)
+    assert decide(state, Tick(), 56)[1] == (Leave(),)
+
+
+def test_leftovers_have_no_more_than_the_budget() -> None:
+    state, _ = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (113, Exited(7, 0)))
+    assert next_deadline(state) == 115
+    state, _ = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (115, Tick()), (115.1, Exited(7, 0)))
+    assert decide(state, Tick(), 115.1)[1] == (Kill(),), "leftovers of a killed process are killed at once"
+
+
+def test_a_signal_after_the_boot_process_ended_is_no_interruption() -> None:
+    state, _ = play(*trained(), (51, Signalled(SIGTERM)), (52, Entered(SYNC)), (53, Finished()))
+    assert (outcome(state).phase, outcome(state).exit_code) == ("Completed", 0)
+    assert state.end_by == 71
+
+
+def test_the_final_sync_is_cancelled_just_before_the_end() -> None:
+    state, _ = play(*trained(), (60, Entered(SYNC)), (100, Signalled(SIGTERM)))
+    assert next_deadline(state) == 119
+    state, actions = decide(state, Tick(), 119)
+    assert actions == (Cancel(),)
+    state, actions = decide(state, Tick(), 120)
+    assert actions == (Leave(),)
+    assert (outcome(state).phase, outcome(state).exit_code) == ("Failed", 73)
+
+
+def test_a_second_signal_in_the_final_sync_leaves_two_seconds() -> None:
+    state, _ = play(*trained(), (60, Entered(SYNC)), (100, Signalled(SIGTERM)), (101, Signalled(SIGTERM)))
+    assert (next_deadline(state), state.end_by) == (102.9, 103)
+
+
+def test_a_sync_after_an_interruption_has_the_rest_of_the_budget() -> None:
+    state, _ = play((0, Entered(STAGE)), (100, Signalled(SIGTERM)), (101, Entered(SYNC)))
+    assert (state.done, state.left, next_deadline(state)) == ((), False, 119)
+
+
+def test_a_stage_that_does_not_stop_is_left() -> None:
+    state, _ = play((0, Entered(STAGE)), (100, Signalled(SIGTERM)), (115, Tick()), (116, Tick()))
+    assert state.left
+    assert outcome(state).exit_code == 143
+
+
+def test_a_child_that_was_started_into_an_interruption_is_told() -> None:
+    assert play((0, Entered(INSTALL)), (1, Signalled(SIGINT)), (2, Started(7)))[1] == [Cancel(), Forward(SIGTERM)]
+
+
+# how it ends
+
+
+OUTCOMES: list[tuple[str, Sequence[Event], tuple[str, int, str | None]]] = [
+    ("nothing happened", [], ("Abnormal", 70, "did-not-finish")),
+    ("no sync", [Entered(RUN), Started(7), Exited(7, 0)], ("Abnormal", 70, "did-not-finish")),
+    ("still running", [Entered(RUN), Started(7), Entered(SYNC), Finished()], ("Abnormal", 70, "did-not-finish")),
+    ("one of two runs", [Entered(RUN), Started(7), Started(8), Exited(7, 0)], ("Abnormal", 70, "did-not-finish")),
+    ("all well", [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished()], ("Completed", 0, None)),
+    (
+        "all well and ended",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished(), Entered(END)],
+        ("Completed", 0, None),
+    ),
+    ("code 3", [Entered(RUN), Started(7), Exited(7, 3), Entered(SYNC), Finished()], ("Failed", 3, "boot-failed")),
+    ("code 70 of its own", [Entered(RUN), Started(7), Exited(7, 70)], ("Failed", 70, "boot-failed")),
+    ("killed by 9", [Entered(RUN), Started(7), Exited(7, 137, 9), Entered(SYNC)], ("Failed", 137, "boot-killed")),
+    (
+        "failed and not saved",
+        [Entered(RUN), Started(7), Exited(7, 3), Entered(SYNC), Finished(UNSAVED)],
+        ("Failed", 3, "boot-failed"),
+    ),
+    (
+        "trained, not saved",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished(UNSAVED)],
+        ("Failed", 73, "store"),
+    ),
+    (
+        "trained, the second sync whole, the first not",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished(UNSAVED), Entered(SYNC), Finished()],
+        ("Failed", 73, "store"),
+    ),
+    ("staging failed", [Finished(MISSING), Entered(SYNC), Finished()], ("Failed", 66, "input-missing")),
+    ("a defect", [Finished(Failure(70, MISSING.cause))], ("Abnormal", 70, "input-missing")),
+    ("a failure that claims 0", [Finished(Failure(0, MISSING.cause))], ("Abnormal", 70, "input-missing")),
+    ("not started", [Entered(RUN), StartFailed(Failure(127, MISSING.cause))], ("Failed", 127, "input-missing")),
+    ("stopped while staging", [Signalled(SIGTERM), Finished()], ("Terminated", 143, "interrupted")),
+    ("interrupted while staging", [Signalled(SIGINT), Finished(MISSING)], ("Terminated", 130, "interrupted")),
+    ("failed, then stopped", [Finished(MISSING), Signalled(SIGTERM)], ("Failed", 66, "input-missing")),
+    (
+        "stopped while installing",
+        [Entered(INSTALL), Started(7), Signalled(SIGTERM), Exited(7, 143, 15), Entered(SYNC), Finished()],
+        ("Terminated", 143, "interrupted"),
+    ),
+    ("stopped before start", [Entered(RUN), Signalled(SIGTERM)], ("Terminated", 143, "interrupted")),
+    (
+        "interrupted, ends with 0",
+        [Entered(RUN), Started(7), Signalled(SIGTERM), Exited(7, 0), Entered(SYNC), Finished()],
+        ("Terminated", 143, "interrupted"),
+    ),
+    (
+        "interrupted by SIGINT, ends with 0, not saved",
+        [Entered(RUN), Started(7), Signalled(SIGINT), Exited(7, 0), Entered(SYNC), Finished(UNSAVED)],
+        ("Terminated", 130, "interrupted"),
+    ),
+    (
+        "interrupted, ends with 5",
+        [Entered(RUN), Started(7), Signalled(SIGTERM), Exited(7, 5), Entered(SYNC), Finished()],
+        ("Terminated", 5, "interrupted"),
+    ),
+    (
+        "SIGTERM while the outputs are saved, all saved",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Signalled(SIGTERM), Finished()],
+        ("Completed", 0, None),
+    ),
+    (
+        "SIGTERM while the outputs are saved, not all saved",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Signalled(SIGTERM), Finished(UNSAVED)],
+        ("Failed", 73, "store"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("events", "expected"), [row[1:] for row in OUTCOMES], ids=[row[0] for row in OUTCOMES])
+def test_how_a_run_ends(events: Sequence[Event], expected: tuple[str, int, str | None]) -> None:
+    state, _ = play(*((float(at), event) for at, event in enumerate(events)))
+    ended = outcome(state)
+    assert (ended.phase, ended.exit_code, ended.cause.code if ended.cause else None) == expected
+    assert exit_code(ended) == expected[1]
+
+
+def test_the_cause_says_what_happened() -> None:
+    def message(*events: Event) -> str:
+        cause = outcome(play(*((float(at), event) for at, event in enumerate(events)))[0]).cause
+        assert cause is not None
+        return cause.message
+
+    run = (Entered(RUN), Started(7))
+    assert message(Signalled(SIGTERM)) == "SIGTERM came before the boot process started."
+    assert "SIGTERM interrupted the training" in message(*run, Signalled(SIGTERM), Exited(7, 0))
+    assert "exit code 255" in message(*run, Exited(7, 255))
+    assert "signal 6" in message(*run, Exited(7, 134, 6))
+
+
+def test_a_run_without_an_outcome_is_a_defect() -> None:
+    assert exit_code(None) == 70
+
+
+# whatever happens
+
+failures = st.sampled_from([None, MISSING, UNSAVED, Failure(0, MISSING.cause)])
+pids = st.integers(7, 9)
+events = st.one_of(
+    st.builds(Entered, st.sampled_from(Phase)),
+    st.builds(Started, pids),
+    st.builds(Exited, pids, st.sampled_from([0, 0, 0, 1, 137])),
+    st.builds(Signalled, st.sampled_from([SIGTERM, SIGINT, SIGHUP])),
+    st.builds(Finished, failures),
+    st.builds(StartFailed, st.just(MISSING)),
+    st.just(Woken()),
+    st.just(Tick()),
+)
+likely = st.lists(events, max_size=3)
+stories = st.builds(
+    lambda a, b, c, d, e: [*a, Entered(RUN), *b, Started(7), *c, Exited(7, 0), *d, Entered(SYNC), *e, Finished()],
+    *[likely] * 5,
+) | st.lists(events, max_size=30)
+steps = st.lists(st.sampled_from([0.0, 0.1, 1.0, 4.0, 30.0]), min_size=60, max_size=60)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(stories, steps)
+def test_no_story_is_a_success_but_a_whole_one(story: list[Event], pauses: list[float]) -> None:
+    state, now = State(grace=GRACE), 0.0
+    for event, pause in zip(story, pauses, strict=False):
+        now += pause
+        state, _ = decide(state, event, now)
+    if outcome(state).exit_code == 0:
+        assert outcome(state).phase == "Completed"
+        runs = [at for at, event in enumerate(story) if isinstance(event, Exited) and event.code == 0]
+        assert runs, "a boot process ended with 0"
+        saved = [at for at, event in enumerate(story) if event == Finished()]
+        assert saved, "a sync ended"
+        assert saved[-1] > runs[0]
+        assert not any(isinstance(event, StartFailed) for event in story)
+        assert all(event.failure is None for event in story if isinstance(event, Finished))
+        stop = [at for at, e in enumerate(story) if isinstance(e, Signalled) and e.number in (SIGTERM, SIGINT)]
+        assert all(at > runs[0] for at in stop), "not interrupted before the boot process had ended"
+    else:
+        assert outcome(state).phase != "Completed"
+
+
+@settings(max_examples=300, deadline=None)
+@given(stories, steps)
+def test_whatever_happens_the_end_comes_in_time(story: list[Event], pauses: list[float]) -> None:
+    state, now = State(grace=GRACE), 0.0
+    for event, pause in zip(story, pauses, strict=False):
+        now += pause
+        state, _ = decide(state, event, now)
+    state, _ = decide(state, Signalled(SIGTERM), now + 0.01)
+    for _ in range(4):
+        deadline = next_deadline(state)
+        if deadline is None:
+            break
+        assert deadline <= now + 0.01 + GRACE
+        state, actions = decide(state, Tick(), deadline)
+        assert actions, "a deadline without anything to do would spin"
+    assert next_deadline(state) is None
+    assert not state.running or state.phase in (SYNC, END)

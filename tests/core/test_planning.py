@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from launcher.core.complete import Overrides, complete
+from launcher.core.errors import PlanError, SpecError
+from launcher.core.facts import Facts, StoreFacts
+from launcher.core.layout import Layout, nested
+from launcher.core.parse.cursor import Log
+from launcher.core.parse.job import parse_job
+from launcher.core.parse.text import read_document
+from launcher.core.plan import CodeLimits, Plan
+from launcher.core.planning import LONGEST_STRING, LONGEST_TOTAL, plan
+from launcher.core.settings import Settings, read_settings
+from launcher.core.urls import Location, parse_location
+
+if TYPE_CHECKING:
+    from launcher.core.spec import Job
+
+FACTS = Facts(
+    environ={"PATH": "/bin"}, host="node", started="20260102T030405Z", interpreter="/bin/python", shell="/bin/sh"
+)
+
+
+def whole(algorithm: dict[str, Any] | None = None, **rest: Any) -> Job:
+    document = {
+        "kind": "job",
+        "metadata": {"name": "j", "id": "i-1"},
+        "algorithm": {"code_dir": "/bucket/code/", "boot_file": "/bucket/code/sub/train.py", **(algorithm or {})},
+        **rest,
+    }
+    return complete(parse_job(read_document(json.dumps(document).encode(), "j.json"), Log()), None, Overrides()).job
+
+
+def decided(algorithm: dict[str, Any] | None = None, facts: Facts = FACTS, **rest: Any) -> Plan:
+    return plan(whole(algorithm, **rest), facts)
+
+
+def channel(name: str, url: str = "obs://bucket/data/", **more: Any) -> dict[str, Any]:
+    return {"name": name, "remote": {"obs": {"obs_url": url}}, **more}
+
+
+def test_code_lands_below_the_job_directory_under_its_last_name() -> None:
+    made = decided()
+    assert made.code is not None
+    assert made.code.source == Location("bucket", "code/")
+    assert made.code.path == "/home/ma-user/modelarts/user-job-dir/code"
+    assert made.processes[0].argv == ("/bin/python", "/home/ma-user/modelarts/user-job-dir/code/sub/train.py")
+    assert made.processes[0].cwd == made.code.path
+
+
+def test_a_bucket_as_code_directory_gives_a_folder_of_its_name() -> None:
+    made = decided({"code_dir": "obs://bucket", "boot_file": "obs://bucket/train.py"})
+    assert made.code is not None
+    assert (made.code.path, made.code.source) == ("/home/ma-user/modelarts/user-job-dir/bucket", Location("bucket", ""))
+
+
+def test_code_on_the_node_is_no_download() -> None:
+    made = decided({"code_dir": "file:///srv/code", "boot_file": "file:///srv/code/train.py"})
+    assert made.code is not None
+    assert (made.code.source, made.code.path, made.code.boot_file) == (None, "/srv/code", "/srv/code/train.py")
+
+
+def test_channels_are_numbered_in_their_own_list() -> None:
+    made = decided({"inputs": [channel("a"), channel("b", local_dir="/cache/b")], "outputs": [channel("c")]})
+    mount = "/home/ma-user/modelarts"
+    assert [each.path for each in (*made.inputs, *made.outputs)] == [
+        f"{mount}/inputs/a_0",
+        "/cache/b",
+        f"{mount}/outputs/c_0",
+    ]
+
+
+def test_the_root_moves_everything() -> None:
+    facts = Facts(environ={}, host="h", started="t", root="/lap top")
+    made = decided({"inputs": [channel("a", local_dir="/cache/a")], "local_code_dir": "/home/me"}, facts)
+    assert made.inputs[0].path == "/lap top/cache/a"
+    assert made.code is not None
+    assert made.code.path == "/lap top/home/me/code"
+    assert made.files.log == "/lap top/home/ma-user/modelarts/log/modelarts-job-i-1-worker-0.log"
+    assert "/lap top/cache" in made.folders
+
+
+def test_a_job_without_an_id_is_named_by_its_name_and_start() -> None:
+    made = decided(metadata={"name": "j"})
+    assert made.job.label == "modelarts-job-j-20260102T030405Z-worker-0"
+
+
+def test_periods_and_log_targets() -> None:
+    made = decided(
+        {"outputs": [channel("a"), channel("b", "obs://bucket/b", period="5s")]},
+        spec={"log_export_path": {"obs_url": "/bucket/log"}},
+    )
+    assert [(each.period, each.target.url) for each in made.outputs] == [
+        (30.0, "obs://bucket/data/"),
+        (5.0, "obs://bucket/b/"),
+    ]
+    assert made.log_target == Location("bucket", "log/")
+    assert decided(spec={"log_export_path": {"obs_url": ""}}).log_target is None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "message"),
+    [
+        (
+            {"inputs": [channel("a", local_dir="/home/ma-user/modelarts/user-job-dir/code/data")]},
+            "inputs[0] (a) at /home/ma-user/modelarts/user-job-dir/code/data lies in the folder of the code directory",
+        ),
+        ({"outputs": [channel("a", local_dir="/home/ma-user")]}, "lies in the folder of outputs[0] (a), /home/ma-user"),
+        (
+            {"inputs": [channel("a", local_dir="/cache/x")], "outputs": [channel("b", local_dir="/cache/x")]},
+            "outputs[0] (b) at /cache/x lies in the folder of inputs[0] (a), /cache/x",
+        ),
+    ],
+)
+def test_no_folder_of_a_job_lies_in_another(algorithm: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        decided(algorithm)
+    assert message in str(error.value)
+
+
+def test_more_than_one_node_is_refused_with_where_it_is_said() -> None:
+    with pytest.raises(PlanError, match=r"spec\.resource\.node_count is 2"):
+        decided(spec={"resource": {"node_count": 2}})
+    with pytest.raises(PlanError, match="MA_NUM_HOSTS is '4'"):
+        decided(facts=Facts(environ={"MA_NUM_HOSTS": "4"}, host="h", started="t"))
+
+
+def test_what_the_kernel_would_refuse_is_refused_by_name() -> None:
+    with pytest.raises(SpecError, match="--big has"):
+        decided({"parameters": [{"name": "big", "value": "x" * LONGEST_STRING}]})
+    many = [{"name": f"p{index}", "value": "x" * 100_000} for index in range(LONGEST_TOTAL // 100_000 + 1)]
+    with pytest.raises(SpecError, match="arguments and variables have"):
+        decided({"parameters": many})
+
+
+def test_what_is_strange_is_said() -> None:
+    strange = {
+        "command": "true",
+        "outputs": [channel("a", "obs://bucket/o/"), channel("b", "obs://bucket/o")],
+        "inputs": [channel("data", "obs://bucket/d/")],
+        "parameters": [{"name": "path", "value": "s3://bucket/d"}],
+    }
+    said = decided(strange, kind="visualization_job").warnings
+    assert [each.split(";")[0] for each in said] == [
+        "kind is visualization_job",
+        "the job has a boot file and a command",
+        "outputs a and b go to the same place, obs://bucket/o/",
+        "hyperparameter path is the URL s3://bucket/d",
+    ]
+
+
+def test_a_command_gets_its_channels_as_variables_and_no_arguments() -> None:
+    made = decided(
+        {
+            "boot_file": None,
+            "code_dir": None,
+            "command": "echo $d",
+            "engine": {"image_url": "i"},
+            "inputs": [channel("d")],
+        }
+    )
+    (process,) = made.processes
+    assert process.argv == ("/bin/sh", "-c", "echo $d")
+    assert process.env["d"] == "/home/ma-user/modelarts/inputs/d_0"
+    assert process.cwd == "/home/ma-user/modelarts"
+
+
+def test_without_an_interpreter_or_a_shell_the_names_stand_for_them() -> None:
+    bare = Facts(environ={}, host="h", started="t")
+    assert decided(facts=bare).processes[0].argv[0] == "python"
+    named = Facts(environ={"MA_SCRIPT_INTERPRETER": "py9"}, host="h", started="t")
+    assert decided(facts=named).processes[0].argv[0] == "py9"
+    command = {"boot_file": None, "code_dir": None, "command": "x", "engine": {"image_url": "i"}}
+    assert decided(command, bare).processes[0].argv[0] == "bash"
+
+
+def test_the_environment_knows_the_store_the_scratch_and_the_preset_python() -> None:
+    facts = Facts(
+        environ={"PATH": "/bin", "LD_LIBRARY_PATH": "/l", "PYTHONPATH": "/p", "MA_VJ_NAME": "given", "MA_NUM_GPUS": ""},
+        host="h",
+        started="t",
+        store=StoreFacts(endpoint="https://obs.example", verify_ssl=False),
+        cache=True,
+        conda=True,
+    )
+    env = decided(facts=facts).processes[0].env
+    assert (env["S3_ENDPOINT"], env["S3_USE_HTTPS"], env["S3_VERIFY_SSL"]) == ("https://obs.example", "1", "0")
+    assert (env["TMPDIR"], env["MA_VJ_NAME"]) == ("/cache", "given")
+    assert env["PATH"] == "/home/ma-user/anaconda/bin:/bin"
+    assert env["LD_LIBRARY_PATH"] == "/home/ma-user/anaconda/lib:/l"
+    assert env["PYTHONPATH"].endswith("/python-packages:/p")
+    bare = decided().processes[0].env
+    assert not {"S3_ENDPOINT", "TMPDIR", "LD_LIBRARY_PATH", "MA_NUM_GPUS", "MA_ENGINE_VERSION"} & bare.keys()
+
+
+@pytest.mark.parametrize(
+    ("detail", "cards"),
+    [
+        ({"flavor_type": "CPU", "flavor_info": {}}, "0"),
+        ({"flavor_type": "GPU", "flavor_info": {"gpu": {"unit_num": 4}}}, "4"),
+        ({"flavor_type": "Ascend", "flavor_info": {"npu": {"unit_num": "8"}}}, "8"),
+        ({"flavor_type": "GPU", "flavor_info": {}}, None),
+        ({"flavor_type": "GPU"}, None),
+    ],
+)
+def test_the_number_of_accelerators_is_the_flavors(detail: dict[str, Any], cards: str | None) -> None:
+    env = decided(spec={"resource": {"flavor_detail": detail}}).processes[0].env
+    assert env.get("MA_NUM_GPUS") == cards
+
+
+def test_pip_is_told_of_the_platforms_index() -> None:
+    facts = Facts(environ={"MA_PIP_HOST": "h", "MA_PIP_URL": "http://h/s"}, host="h", started="t")
+    assert decided(facts=facts).pip_index == ("--trusted-host=h", "--index-url=http://h/s")
+    assert decided().pip_index == ()
+
+
+def test_a_job_that_was_not_completed_is_a_defect() -> None:
+    job = whole()
+    with pytest.raises(PlanError, match="the job was not completed"):
+        plan(parse_with_bare_input(job), FACTS)
+
+
+def parse_with_bare_input(job: Job) -> Job:
+    document = {
+        "kind": "job",
+        "metadata": {"name": job.metadata.name},
+        "algorithm": {"code_dir": "/bucket/c/", "boot_file": "/bucket/c/a.py", "inputs": [{"name": "d"}]},
+    }
+    return parse_job(read_document(json.dumps(document).encode(), "j.json"), Log())
+
+
+def test_settings_have_defaults_and_are_checked() -> None:
+    assert read_settings({}) == Settings()
+    told = read_settings(
+        {
+            "LAUNCHER_CODE_MAX_FILES": "5",
+            "LAUNCHER_GRACE": "1.5",
+            "LAUNCHER_TRANSFERS": "9999",
+            "LAUNCHER_S3_ADDRESSING": "path",
+        }
+    )
+    assert (told.limits, told.grace, told.transfers, told.addressing) == (CodeLimits(entries=5), 1.5, 512, "path")
+    with pytest.raises(PlanError, match="LAUNCHER_LANG: expected en or zh, found 'de'"):
+        read_settings({"LAUNCHER_LANG": "de"})
+
+
+def test_folders_that_are_apart_are_no_clash() -> None:
+    assert nested({"a": "/x/y", "b": "/x/yz", "c": "/x/z"}) is None
+    assert Layout(root="/r").at("/a//b/") == "/r/a/b"
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("obs://bucket/a/b", Location("bucket", "a/b")),
+        ("s3://bucket", Location("bucket", "")),
+        ("/bucket/a/", Location("bucket", "a/")),
+    ],
+)
+def test_a_place_has_three_spellings(text: str, location: Location) -> None:
+    assert parse_location(text) == location
+    assert location.folder.is_folder
+    assert location.child("x").key.endswith("x")

@@ -1,0 +1,339 @@
+"""Where output goes: bytes stay bytes, a launcher line stays a line, and nothing that breaks there stops a training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from launcher.core.errors import StageError
+from launcher.logs import PREFIX, LogFile, Outlet, ServiceLog
+from launcher.pump import TAIL_BYTES, Pump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+BYTES = bytes(range(256)) + b"\r 50%\r100%\n" + "进度".encode() + b"\xff half a line"
+LINE = re.compile(rf"{re.escape(PREFIX)}\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}} - (\w+) - (.*)\n")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[LogFile]:
+    made = LogFile(str(tmp_path / "job.log"))
+    yield made
+    made.close()
+
+
+def text(log: LogFile) -> bytes:
+    with open(log.path, "rb") as file:
+        return file.read()
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for fd in ends:
+            os.close(fd)
+
+
+@contextmanager
+def speaking(stderr: Outlet) -> Iterator[tuple[ServiceLog, logging.Logger]]:
+    """The service log behind the launcher's own loggers."""
+    service, root = ServiceLog(stderr), logging.getLogger("launcher")
+    root.addHandler(service)
+    try:
+        yield service, logging.getLogger("launcher.test")
+    finally:
+        root.removeHandler(service)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """What the launcher says on a stderr that works."""
+    path = tmp_path / "told"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    with speaking(Outlet(fd, "stderr")):
+        yield path.read_text
+    os.close(fd)
+
+
+def pumped(read: int, *sinks: Outlet | LogFile) -> Pump:
+    """Run a pump to its end."""
+    over = threading.Event()
+    pump = Pump(read, sinks, over.set)
+    pump.start()
+    assert over.wait(60)
+    assert pump.error is None
+    return pump
+
+
+def spoken(output: bytes) -> int:
+    """A pipe that holds this output and then ends."""
+    read, write = os.pipe()
+
+    def speak() -> None:
+        with open(write, "wb") as file:
+            file.write(output)
+
+    threading.Thread(target=speak, daemon=True).start()
+    return read
+
+
+# the log file
+
+
+def test_the_log_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    path.write_bytes(b"of an earlier attempt\n")
+    path.chmod(0o644)
+    log = LogFile(str(path))
+    log.write(b"more\n")
+    log.close()
+    log.close()
+    log.write(b"too late")
+    assert path.read_bytes() == b"of an earlier attempt\nmore\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_link_or_a_pipe_in_the_log_s_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(tmp_path / "fifo")
+    for name, code in (("link", 77), ("fifo", 71), ("no/such/folder", 71)):
+        with pytest.raises(StageError) as caught:
+            LogFile(str(tmp_path / name))
+        assert (caught.value.exit_code, caught.value.code) == (code, "log-not-writable")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_threads_write_whole_pieces(log: LogFile) -> None:
+    def write(letter: bytes) -> None:
+        for _ in range(200):
+            log.write(letter * 999 + b"\n")
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in (b"a", b"b", b"c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = text(log).splitlines()
+    assert len(lines) == 600
+    assert {(len(line), len(set(line))) for line in lines} == {(999, 1)}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_counted_and_said_once(log: LogFile, told: Callable[[], str]) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, log._fd)
+    os.close(full)
+    log.write(b"12345")
+    log.write(b"678")
+    log.line(b"9\n")
+    assert log.lost == 10
+    assert told().count("cannot write the log file") == 1
+
+
+# our own streams
+
+
+def test_an_outlet_passes_bytes_untouched(tmp_path: Path) -> None:
+    with open(tmp_path / "out", "wb") as file:
+        Outlet(file.fileno(), "stdout").write(BYTES)
+    assert (tmp_path / "out").read_bytes() == BYTES
+
+
+def test_a_slow_reader_is_waited_for(log: LogFile) -> None:
+    with pipe() as (read, write):
+        os.set_blocking(write, False)
+        size = 3_000_000
+        got = bytearray()
+
+        def drain() -> None:
+            while len(got) < size:
+                got.extend(os.read(read, 65536))
+
+        reader = threading.Thread(target=drain)
+        reader.start()
+        outlet = Outlet(write, "stdout")
+        outlet.write(b"x" * size)
+        reader.join()
+        assert (len(got), outlet.lost) == (size, 0)
+
+
+def test_a_reader_that_went_away_is_said_once(log: LogFile, told: Callable[[], str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    outlet = Outlet(write, "stdout")
+    pump = pumped(spoken(BYTES), outlet, log)
+    outlet.write(b"more")
+    outlet.line(b"a line\n")
+    os.close(write)
+    assert text(log).startswith(BYTES)
+    assert pump.tail == BYTES
+    assert outlet.lost >= len(BYTES) + 4
+    assert told().count("cannot write to stdout any more (Broken pipe)") == 1
+
+
+def test_a_disk_that_is_full_for_stdout_may_be_freed(tmp_path: Path, told: Callable[[], str]) -> None:
+    fd = os.open("/dev/full", os.O_WRONLY)
+    outlet = Outlet(fd, "stdout")
+    outlet.write(b"lost")
+    room = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
+    os.dup2(room, fd)
+    outlet.write(b"kept")
+    for one in (room, fd):
+        os.close(one)
+    assert (outlet.lost, (tmp_path / "out").read_bytes()) == (4, b"kept")
+    assert "No space left" in told()
+
+
+def test_a_stuck_reader_does_not_hold_up_the_launcher_s_own_lines() -> None:
+    with pipe() as (read, write):
+        os.set_blocking(write, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(write, b"x" * 65536)
+        os.set_blocking(write, True)
+        outlet = Outlet(write, "stderr")
+        outlet.line(b"lost\n")
+        outlet.line(b"lost too\n")
+        assert outlet.lost == 14
+        os.read(read, 65536)
+        outlet.line(b"told\n" * 2000)
+        assert outlet.lost == 14
+
+
+# the pump
+
+
+@pytest.mark.parametrize("output", [b"", b"x", BYTES, BYTES * 5000], ids=["nothing", "one", "some", "much"])
+def test_the_pump_changes_no_byte(tmp_path: Path, log: LogFile, output: bytes) -> None:
+    with open(tmp_path / "out", "wb") as file:
+        pump = pumped(spoken(output), Outlet(file.fileno(), "stdout"), log)
+    assert (tmp_path / "out").read_bytes() == text(log) == output
+    assert pump.tail == output[-TAIL_BYTES:]
+
+
+def test_the_tail_of_many_small_pieces(log: LogFile) -> None:
+    read, write = os.pipe()
+    over = threading.Event()
+    pump = Pump(read, [log], over.set)
+    pump.start()
+    pieces = [b"%d\n" % number * 7 for number in range(3000)]
+    for piece in pieces:
+        os.write(write, piece)
+    os.close(write)
+    assert over.wait(60)
+    assert pump.tail == b"".join(pieces)[-TAIL_BYTES:]
+
+
+def test_a_pump_that_was_left_drops_what_still_comes(log: LogFile) -> None:
+    read, write = os.pipe()
+    over = threading.Event()
+    pump = Pump(read, [log], over.set)
+    pump.leave()
+    pump.start()
+    os.write(write, b"late")
+    os.close(write)
+    assert over.wait(60)
+    assert (text(log), pump.tail) == (b"", b"")
+
+
+def test_a_defect_in_the_pump_is_kept_for_the_main_thread() -> None:
+    class Broken:
+        def write(self, chunk: bytes | memoryview) -> None:
+            raise RuntimeError("a defect")
+
+    over = threading.Event()
+    pump = Pump(spoken(b"x"), [Broken()], over.set)
+    pump.start()
+    assert over.wait(60)
+    assert isinstance(pump.error, RuntimeError)
+
+
+# the launcher's own lines
+
+
+def test_a_line_of_ours_has_the_service_s_form(log: LogFile, told: Callable[[], str]) -> None:
+    logging.getLogger("launcher.test").warning("%d inputs for %s", 2, "训练")
+    found = LINE.fullmatch(told())
+    assert found is not None
+    assert found.groups() == ("WARNING", "2 inputs for 训练")
+
+
+def test_control_characters_cannot_forge_a_line(tmp_path: Path) -> None:
+    # Not through a logger: pytest would show the lone surrogate to its other processes, which cannot take one.
+    hostile = logging.makeLogRecord({"msg": "a\nb\r\t\x1b[2J\x00\x9b\u2028\u202e\ud800é", "levelname": "INFO"})
+    with open(tmp_path / "err", "wb") as file:
+        ServiceLog(Outlet(file.fileno(), "stderr")).handle(hostile)
+    found = LINE.fullmatch((tmp_path / "err").read_text())
+    assert found is not None
+    assert found[2] == r"a\nb\r\t\x1b[2J\x00\x9b\u2028\u202e\ud800é"
+
+
+def test_only_a_traceback_has_more_lines(told: Callable[[], str]) -> None:
+    logging.getLogger("launcher.test").error("a defect", exc_info=ValueError("first\x1b\nsecond"))
+    lines = told().splitlines()
+    assert LINE.fullmatch(lines[0] + "\n")
+    assert lines[1:] == [r"ValueError: first\x1b", "second"]
+
+
+def test_the_log_file_gets_the_early_lines_too(tmp_path: Path, log: LogFile) -> None:
+    with open(tmp_path / "err", "wb") as file, speaking(Outlet(file.fileno(), "stderr")) as (service, logger):
+        logger.warning("early")
+        service.open(log)
+        logger.warning("late")
+    assert text(log) == (tmp_path / "err").read_bytes()
+    assert [found[1] for found in LINE.findall(text(log).decode())] == ["early", "late"]
+
+
+def test_a_line_of_ours_is_not_glued_to_a_line_of_the_boot_process(tmp_path: Path, log: LogFile) -> None:
+    with open(tmp_path / "err", "wb") as file:
+        outlet = Outlet(file.fileno(), "stderr")
+        with speaking(outlet) as (service, logger):
+            service.open(log)
+            pumped(spoken(b"50%"), outlet, log)
+            logger.warning("ours")
+            logger.warning("again")
+            pumped(spoken(b"100%\n"), outlet, log)
+            logger.warning("ours")
+    for written in (text(log), (tmp_path / "err").read_bytes()):
+        assert re.fullmatch(rb"50%\n\[.*ours\n\[.*again\n100%\n\[.*ours\n", written)
+
+
+def test_a_log_that_was_cut_off_within_a_line_is_continued_on_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "job.log").write_bytes(b"cut o")
+    log = LogFile(str(tmp_path / "job.log"))
+    log.line(b"ours\n")
+    log.close()
+    assert (tmp_path / "job.log").read_bytes() == b"cut o\nours\n"
+
+
+def test_a_bad_format_is_told_and_raises_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open(tmp_path / "err", "wb") as file:
+        ServiceLog(Outlet(file.fileno(), "stderr")).handle(logging.makeLogRecord({"msg": "%d", "args": ("text",)}))
+    assert "Logging error" in capsys.readouterr().err
+    assert (tmp_path / "err").read_bytes() == b""
+
+
+def test_the_modules_bring_nothing_heavy() -> None:
+    heavy = {"pathlib", "tempfile", "shutil", "dataclasses", "ctypes", "concurrent.futures", "importlib.metadata"}
+    code = """
+import click, logging, msgspec, subprocess, sys, threading
+before = set(sys.modules)
+import launcher.supervise, launcher.adapters.process
+print(*set(sys.modules) - before)
+"""
+    brought = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not heavy & set(brought)

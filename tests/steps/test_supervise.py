@@ -1,0 +1,407 @@
+"""The desk with a scripted world: what it does about each event, without a kernel and without waiting."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_processes import FAKE_PID, FakeClock, FakeProcesses
+
+from launcher.core.errors import BootError, Cancelled, StageError, StoreError, SyncError
+from launcher.core.lifecycle import Event, Exited, Phase, Signalled, Woken
+from launcher.core.plan import Process
+from launcher.core.record import Ended
+from launcher.logs import LogFile, Outlet
+from launcher.supervise import Attended, Desk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+GRACE = 20.0
+PROCESS = Process(rank=3, local_rank=1, argv=("train", "--lr=0.1"), env={"B": "job", "C": "job"}, cwd="/code")
+STAGE, INSTALL, RUN, SYNC, END = Phase
+
+
+class World:
+    """A desk, its fakes, and files for its streams."""
+
+    def __init__(self, folder: Path, *script: Sequence[Event] | Callable[[], Sequence[Event]]) -> None:
+        self.clock = FakeClock()
+        self.processes = FakeProcesses(self.clock, *script)
+        self.out, self.err, log = (folder / name for name in ("out", "err", "log"))
+        self._fds = [os.open(path, os.O_WRONLY | os.O_CREAT, 0o600) for path in (self.out, self.err)]
+        self.log = LogFile(str(log))
+        streams = [Outlet(fd, name) for fd, name in zip(self._fds, ("stdout", "stderr"), strict=True)]
+        self.desk = Desk(self.processes, self.clock, GRACE, out=streams[0], err=streams[1])
+
+    def attend(self, phase: Phase = RUN) -> Attended | None:
+        return self.desk.attend(phase, PROCESS, {"A": "ours", "B": "ours"}, self.log)
+
+    def passes(self, seconds: float, *events: Event) -> Callable[[], Sequence[Event]]:
+        def batch() -> Sequence[Event]:
+            self.clock.time += seconds
+            return events
+
+        return batch
+
+    def close(self) -> None:
+        self.processes.close()
+        self.log.close()
+        for fd in self._fds:
+            os.close(fd)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@contextmanager
+def stuck() -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Work that ends when the test does."""
+    over = threading.Event()
+
+    def work(stopped: Callable[[], bool]) -> None:
+        over.wait(60)
+
+    try:
+        yield work
+    finally:
+        over.set()
+
+
+# a child from start to end
+
+
+def test_a_child_is_started_with_its_variables_over_ours(world: World) -> None:
+    world.processes.script = [[Exited(FAKE_PID, 0)]]
+    assert world.attend() is not None
+    assert world.processes.started == [(PROCESS.argv, {"A": "ours", "B": "job", "C": "job"}, "/code")]
+
+
+def test_what_is_told_of_a_child(world: World) -> None:
+    world.processes.script = [world.passes(5, Exited(FAKE_PID, 3, None, 4096))]
+    world.processes.output = (b"a\r\xff", b"b" * 9000)
+    attended = world.attend()
+    assert attended == Attended(
+        ended=Ended(
+            rank=3,
+            local_rank=1,
+            pid=FAKE_PID,
+            exit_code=3,
+            signal=None,
+            started="at 1000",
+            ended="at 1005",
+            peak_rss_bytes=4096,
+        ),
+        code=3,
+        stdout=b"a\r\xff",
+        stderr=b"b" * 8192,
+    )
+    assert world.out.read_bytes() == b"a\r\xff"
+    assert world.err.read_bytes() == b"b" * 9000
+    with open(world.log.path, "rb") as log:
+        assert sorted(log.read()) == sorted(b"a\r\xff" + b"b" * 9000)
+
+
+def test_a_child_that_was_killed_has_a_signal_and_no_code(world: World) -> None:
+    world.processes.script = [[Exited(FAKE_PID, 137, 9)]]
+    attended = world.attend()
+    assert attended is not None
+    assert (attended.code, attended.ended.exit_code, attended.ended.signal) == (137, None, 9)
+
+
+def test_other_outlets_may_be_given(world: World, tmp_path: Path) -> None:
+    world.processes.script = [[Exited(FAKE_PID, 0)]]
+    world.processes.output = (b"pip", b"")
+    with open(tmp_path / "other", "wb") as other:
+        world.desk.attend(INSTALL, PROCESS, {}, world.log, out=Outlet(other.fileno(), "stderr"))
+    assert (tmp_path / "other").read_bytes() == b"pip"
+    assert world.out.read_bytes() == b""
+
+
+def test_a_child_that_cannot_be_started_is_the_outcome(world: World) -> None:
+    world.processes.refusal = BootError("no python", code="program-not-found", action="install it", exit_code=127)
+    assert world.attend() is None
+    outcome = world.desk.outcome()
+    assert (outcome.phase, outcome.exit_code) == ("Failed", 127)
+    assert outcome.cause is not None
+    assert (outcome.cause.code, outcome.cause.message, outcome.cause.action) == (
+        "program-not-found",
+        "no python",
+        "install it",
+    )
+
+
+def test_after_a_failure_nothing_but_the_sync_starts(world: World) -> None:
+    world.desk.fail(StageError("no input", code="input-missing", action="look"))
+    assert world.attend() is None
+    assert world.desk.during(STAGE, lambda stopped: 1) is None
+    assert world.processes.started == []
+    assert world.desk.during(SYNC, lambda stopped: 1) == 1
+    assert world.desk.outcome().exit_code == 66
+
+
+def test_a_signal_that_came_between_two_steps_stops_the_next(world: World) -> None:
+    world.processes.pending = [[Signalled(signal.SIGTERM)]]
+    assert world.attend() is None
+    assert world.processes.started == []
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Terminated", 143)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT])
+def test_other_signals_are_passed_on_to_a_running_child(world: World, number: int) -> None:
+    world.processes.script = [[Signalled(number)], [Exited(FAKE_PID, 0)], [Signalled(number)]]
+    world.attend()
+    assert world.processes.sent == [(FAKE_PID, number), (FAKE_PID, signal.SIGTERM)]
+    assert world.desk.state.signals == 0
+
+
+def test_a_child_has_the_grace_less_the_reserve(world: World) -> None:
+    killed_at: list[float] = []
+
+    def alive(pid: int, number: int) -> bool:
+        if number == signal.SIGKILL and not killed_at:
+            killed_at.append(world.clock.time)
+            world.processes.script = [[Exited(FAKE_PID, 137, 9)]]
+            return True
+        return False
+
+    world.processes.alive = alive
+    world.processes.script = [world.passes(7, Signalled(signal.SIGTERM))]
+    attended = world.attend()
+    assert attended is not None
+    assert (killed_at, attended.ended.signal) == ([1000 + 7 + 15], 9)
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Terminated", 137)
+
+
+def test_a_child_that_cannot_be_killed_is_left_for_the_uploads(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.processes.held = True
+    world.processes.alive = lambda pid, number: True
+    world.processes.script = [[Signalled(signal.SIGTERM)]]
+    attended = world.attend()
+    assert world.clock.time == 1016, "a second after the kill, four before the end"
+    assert attended is not None
+    assert (attended.code, attended.ended.signal, attended.ended.ended) == (137, 9, None)
+    assert "does not end" in caplog.text
+    assert world.desk.during(SYNC, lambda stopped: 1) == 1
+    assert world.desk.outcome().exit_code == 137
+
+
+def test_leftovers_get_five_seconds(world: World) -> None:
+    killed = threading.Event()
+
+    def alive(pid: int, number: int) -> bool:
+        if number == signal.SIGKILL:
+            killed.set()
+        return not killed.is_set()
+
+    world.processes.alive = alive
+    world.processes.script = [[Exited(FAKE_PID, 0)], [Woken()]]
+    world.attend()
+    assert world.processes.sent == [(FAKE_PID, signal.SIGTERM)] + [(FAKE_PID, signal.SIGKILL)] * 2
+    assert world.clock.time == 1005
+
+
+def test_leftovers_that_end_by_themselves_are_not_waited_for_longer(world: World) -> None:
+    answers = iter([True, True, True, False])
+    world.processes.alive = lambda pid, number: next(answers)
+    world.processes.script = [[Exited(FAKE_PID, 0)], world.passes(1, Woken()), world.passes(1, Woken())]
+    world.attend()
+    assert world.processes.sent == [(FAKE_PID, signal.SIGTERM)]
+    assert world.clock.time == 1002
+
+
+def test_an_output_that_is_held_open_is_drained_for_two_seconds(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.processes.held = True
+    world.processes.script = [[Exited(FAKE_PID, 0)]]
+    world.processes.output = (b"said", b"")
+    attended = world.attend()
+    assert world.clock.time == 1002
+    assert attended is not None
+    assert "held open" in caplog.text
+
+
+def test_a_held_output_may_not_eat_the_reserve(world: World) -> None:
+    world.processes.held = True
+    world.processes.script = [[Signalled(signal.SIGTERM)], world.passes(14.5, Exited(FAKE_PID, 0))]
+    world.attend()
+    assert world.clock.time == 1016
+
+
+def test_a_defect_at_the_desk_kills_the_child(world: World) -> None:
+    def broken() -> Sequence[Event]:
+        raise ZeroDivisionError
+
+    world.processes.script = [broken]
+    with pytest.raises(ZeroDivisionError):
+        world.attend()
+    assert world.processes.sent == [(FAKE_PID, signal.SIGKILL)]
+
+
+def test_a_defect_in_a_pump_is_raised(world: World) -> None:
+    class Broken(Outlet):
+        def write(self, chunk: bytes | memoryview) -> None:
+            raise ZeroDivisionError
+
+    world.processes.script = [[Exited(FAKE_PID, 0)]]
+    world.processes.output = (b"x", b"")
+    with pytest.raises(ZeroDivisionError):
+        world.desk.attend(RUN, PROCESS, {}, world.log, out=Broken(1, "stdout"))
+
+
+# steps on a thread
+
+
+def test_a_step_brings_its_result(world: World) -> None:
+    assert world.desk.during(STAGE, lambda stopped: ("staged", stopped())) == ("staged", False)
+    assert world.desk.state.going
+
+
+def test_a_failing_step_is_the_outcome(world: World) -> None:
+    def work(stopped: Callable[[], bool]) -> None:
+        raise StoreError("cannot reach the store", code="store-unreachable", action="check the network")
+
+    assert world.desk.during(STAGE, work) is None
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Failed", 69)
+
+
+def test_a_defect_in_a_step_is_raised_with_its_traceback(world: World) -> None:
+    def work(stopped: Callable[[], bool]) -> None:
+        raise ZeroDivisionError("a defect")
+
+    with pytest.raises(ZeroDivisionError, match="a defect") as caught:
+        world.desk.during(STAGE, work)
+    assert caught.traceback[-1].name == "work"
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Abnormal", 70)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("ending", ["cancelled", "failed", "done"])
+def test_a_signal_cancels_a_step(tmp_path: Path, number: int, code: int, ending: str) -> None:
+    world = World(tmp_path, [Signalled(number)])
+
+    def work(stopped: Callable[[], bool]) -> str:
+        # The signal is scripted; this asks for it the way transfers do, without waiting.
+        assert cancelled.wait(30)
+        assert stopped()
+        if ending == "cancelled":
+            raise Cancelled
+        if ending == "failed":
+            raise StoreError("aborted", code="store", action="none")
+        return ending
+
+    cancelled = threading.Event()
+
+    def after() -> Sequence[Event]:
+        cancelled.set()
+        return ()
+
+    world.processes.script.append(after)
+    world.processes.alive = lambda pid, number: False
+    world.processes.patient = True
+    world.desk.during(STAGE, work)
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Terminated", code)
+    world.close()
+
+
+def test_a_step_that_says_it_was_cancelled_when_it_was_not_is_a_defect(world: World) -> None:
+    def work(stopped: Callable[[], bool]) -> None:
+        raise Cancelled
+
+    world.desk.during(STAGE, work)
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Abnormal", 70)
+
+
+def test_a_step_that_does_not_stop_is_left_behind(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.processes.script = [[Signalled(signal.SIGTERM)]]
+    with stuck() as work:
+        assert world.desk.during(STAGE, work) is None
+    assert world.clock.time == 1016
+    assert "left behind" in caplog.text
+    assert world.desk.outcome().exit_code == 143
+
+
+def trained(world: World) -> None:
+    world.processes.script = [[Exited(FAKE_PID, 0)]]
+    world.attend()
+
+
+def test_a_training_and_a_sync_make_a_success(world: World) -> None:
+    trained(world)
+    assert world.desk.outcome().exit_code == 70, "not before the sync"
+    world.desk.during(SYNC, lambda stopped: None)
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Completed", 0)
+
+
+def test_a_failing_sync_is_73(world: World) -> None:
+    trained(world)
+
+    def work(stopped: Callable[[], bool]) -> None:
+        raise SyncError("no room in the bucket", code="quota", action="make room")
+
+    world.desk.during(SYNC, work)
+    outcome = world.desk.outcome()
+    assert outcome.cause is not None
+    assert (outcome.exit_code, outcome.cause.code) == (73, "quota")
+
+
+def test_a_sync_that_says_afterwards_what_is_missing_is_73(world: World) -> None:
+    trained(world)
+    world.desk.during(SYNC, lambda stopped: None)
+    world.desk.fail(SyncError("model.bin", code="not-saved", action="look"))
+    assert world.desk.outcome().exit_code == 73
+
+
+def test_a_sync_is_cancelled_at_the_end_of_the_budget(world: World) -> None:
+    trained(world)
+    asked = threading.Event()
+
+    def work(stopped: Callable[[], bool]) -> None:
+        assert asked.wait(30)
+        assert stopped()
+        raise Cancelled
+
+    def before() -> Sequence[Event]:
+        assert world.clock.time == 1019, "just before the end, so that it can stop between two parts"
+        asked.set()
+        world.processes.patient = True
+        return ()
+
+    def signalled() -> Sequence[Event]:
+        world.processes.patient = False
+        return [Signalled(signal.SIGTERM)]
+
+    world.processes.script = [signalled, world.passes(19), before]
+    world.desk.during(SYNC, work)
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Failed", 73)
+
+
+def test_a_sync_that_does_not_stop_is_left_at_the_end(world: World) -> None:
+    trained(world)
+    world.processes.patient = False
+    world.processes.script = [[Signalled(signal.SIGTERM)]]
+    with stuck() as work:
+        assert world.desk.during(SYNC, work) is None
+    assert world.clock.time == 1020
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Failed", 73)
+    assert world.desk.during(SYNC, lambda stopped: 1) is None, "there is no time for another one"
+
+
+def test_a_stop_is_told_with_the_time_that_is_left(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.processes.script = [
+        [Signalled(signal.SIGHUP)],
+        [Signalled(signal.SIGTERM), Signalled(signal.SIGTERM)],
+        [Exited(FAKE_PID, 0)],
+    ]
+    with caplog.at_level(logging.INFO, "launcher"):
+        world.attend()
+    assert [record.getMessage() for record in caplog.records] == ["SIGTERM during run: 20.0 s until the end"]
