@@ -12,7 +12,7 @@ import msgspec
 from launcher.core.errors import Exit, LauncherError, SpecError
 from launcher.core.outcome import Outcome
 from launcher.core.record import Cause, Ended, Level, Spell, Staged, Synced
-from launcher.core.redact import mask, redact
+from launcher.core.redact import mask, masked, redact, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Report:
         self._ended: str | None = None
         self._outcome: Outcome | None = None
         self._broken: set[str] = set()
-        self._write(plan.files.plan, msgspec.json.encode(self._plan))
+        self._write(plan.files.plan, to_json(self._plan, secrets))
 
     def event(self, message: str, level: Level = "Info") -> None:
         """Note a moment in the service's words: one line of events.jsonl, and one of the log."""
@@ -103,7 +103,7 @@ class Report:
     def _masked_outcome(self) -> dict[str, Any]:
         if self._outcome is None:
             return {"phase": "Abnormal", "exit_code": None, "cause": None}
-        return dict(_masked(msgspec.to_builtins(self._outcome), self._secrets))
+        return dict(masked(msgspec.to_builtins(self._outcome), self._secrets))
 
     def _document(self) -> bytes:
         plan, outcome = self._plan, self._masked_outcome()
@@ -118,12 +118,12 @@ class Report:
             "devices": None,
             "limits": None,
             "staged": self._staged,
-            "synced": _masked(msgspec.to_builtins(self._synced), self._secrets),
+            "synced": self._synced,
             "timeline": self._timeline,
             "attempts": [self._attempt(outcome)],
             "reproduce": None,
         }
-        return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+        return to_json(document, self._secrets)
 
     def _attempt(self, outcome: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -189,17 +189,6 @@ def termination_message(outcome: dict[str, Any]) -> bytes:
             cause[field] = cause[field][: len(cause[field]) // 2]
             text = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
     return text
-
-
-def _masked(value: Any, secrets: Sequence[str]) -> Any:
-    """The same value with every text in it masked."""
-    if isinstance(value, str):
-        return mask(value, secrets)
-    if isinstance(value, dict):
-        return {key: _masked(item, secrets) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_masked(item, secrets) for item in value]
-    return value
 
 
 def _source(message: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli.options import job_options, request
-from launcher.core.redact import redact
+from launcher.core.redact import redact, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +28,13 @@ def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click pass
       launcher preview job.json --store ./store --root ./root
       launcher preview job.json --json | python -m json.tool
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
-    import msgspec
-
     from launcher.cli import say
     from launcher.cli.prepare import prepare
 
     ready = prepare(request(dict(os.environ), options), dict(os.environ))
     plan = redact(ready.plan, ready.secrets)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=1))
+        click.echo(to_json(plan, ready.secrets), nl=False)
         return
     for line in tree(plan):
         click.echo(line)

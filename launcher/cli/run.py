@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 from contextlib import suppress
@@ -19,7 +18,7 @@ from launcher.cli.options import Request, job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError, PlanError
 from launcher.core.layout import Layout
-from launcher.core.redact import mask
+from launcher.core.redact import mask, to_json
 from launcher.job import World
 from launcher.job import run as run_job
 from launcher.logs import LogFile, Outlet, ServiceLog
@@ -99,7 +98,7 @@ def _leave_word(wanted: Request, environ: Mapping[str, str], error: LauncherErro
     for place in places:
         with suppress(OSError):  # the error itself is told in any case
             os.makedirs(os.path.dirname(os.path.abspath(place)), exist_ok=True)
-            write_whole(os.path.abspath(place), json.dumps(outcome, indent=1).encode())
+            write_whole(os.path.abspath(place), to_json(outcome))
     termination = environ.get("LAUNCHER_TERMINATION_LOG") or TERMINATION_LOG
     with suppress(OSError):
         if environ.get("LAUNCHER_TERMINATION_LOG") or os.path.isfile(termination):

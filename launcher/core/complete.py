@@ -12,6 +12,7 @@ from launcher.core.errors import Problem, SpecError
 from launcher.core.parse.algorithm import check_code
 from launcher.core.parse.channels import steers_programs
 from launcher.core.parse.cursor import At, Log
+from launcher.core.parse.forms import no_text
 from launcher.core.parse.job import wrong_variable
 from launcher.core.parse.parameters import DUPLICATE, NAME, NAME_MEANING
 from launcher.core.parse.places import BAD_CHANNEL, BAD_URL
@@ -148,6 +149,8 @@ def _parameters(
         at = At(None, f"--set {name}", log)
         if not re.fullmatch(NAME, name):
             at.wrong(f"expected a hyperparameter name of {NAME_MEANING}")
+        elif no_text(value):
+            at.wrong(no_text(value))
         else:
             _lay_parameter(laid, Hyperparameter(name=name, value=value), at, fixed=fixed)
     for each in laid.values():
@@ -185,7 +188,7 @@ def _lay_parameter(laid: dict[str, Hyperparameter], top: Hyperparameter, at: At,
 def _variables(own: JobAlgorithm, overrides: Overrides, log: Log) -> Mapping[str, str]:
     laid = dict(own.environments or {})
     for name, value in overrides.variables:
-        wrong = wrong_variable(name, value)
+        wrong = no_text(value) or wrong_variable(name, value)
         if wrong:
             At(None, f"--env {name}", log).wrong(wrong)
         laid[name] = value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -76,6 +77,23 @@ def redact(plan: Plan, known: Iterable[str] = ()) -> Plan:
     """The plan as it may be shown and stored."""
     secrets = plan_secrets(plan, known)
     return msgspec.structs.replace(plan, processes=tuple(_redact_process(each, secrets) for each in plan.processes))
+
+
+def masked(value: Any, secrets: Sequence[str]) -> Any:
+    """A plain value with every text in it masked."""
+    if isinstance(value, str):
+        return mask(value, secrets)
+    if isinstance(value, dict):
+        return {key: masked(item, secrets) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item, secrets) for item in value]
+    return value
+
+
+def to_json(value: Any, secrets: Sequence[str] = ()) -> bytes:
+    """Any record as an indented JSON document, masked; text that is no Unicode (an odd file name) is escaped."""
+    plain = masked(msgspec.to_builtins(value), secrets)
+    return json.dumps(plain, ensure_ascii=False, indent=1).encode(errors="backslashreplace") + b"\n"
 
 
 def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[bytes]:

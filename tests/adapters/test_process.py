@@ -250,6 +250,16 @@ def test_children_of_others_are_left_to_them(processes: SystemProcesses, null: i
     assert theirs.wait() == 7
 
 
+def test_a_child_of_others_in_a_session_of_its_own_is_neither_reaped_nor_stopped(null: int) -> None:
+    theirs = subprocess.Popen(["sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE, start_new_session=True)
+    with SystemProcesses() as processes:
+        mine = sh(processes, "exit 5", null)
+        assert exit_of(processes, mine).code == 5
+        assert not processes.signal(mine, signal.SIGKILL)
+    theirs.communicate(b"go\n")
+    assert theirs.returncode == 7
+
+
 def test_no_child_is_lost_when_many_end_at_once(processes: SystemProcesses, null: int) -> None:
     pids = {sh(processes, f"exit {code}", null): code for code in range(40)}
     codes: dict[int, int] = {}

@@ -80,9 +80,8 @@ class SystemProcesses:
                 signal.signal(number, _nothing)
         # A parent may have left them blocked, and a blocked SIGTERM would make the job unstoppable.
         self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)
-        if self._adopts:
-            self._inherited = frozenset(children())
-            self._reap()
+        self._inherited = frozenset(children())
+        self._reap()
         return self
 
     def __exit__(
@@ -192,9 +191,11 @@ class SystemProcesses:
         """Whether a child was started here or adopted: every other one was started by somebody in this process.
 
         Children of this adapter begin a session and no descendant of theirs can come back to ours. What was there
-        before PID 1 became the launcher (`sh -c "sshd & exec launcher ..."`) is adopted as well.
+        before belongs to others, but PID 1 reaps it as well (`sh -c "sshd & exec launcher ..."`).
         """
-        return pid in self._running or pid in self._inherited or session(pid) != self._session
+        if pid in self._running:
+            return True
+        return os.getpid() == 1 if pid in self._inherited else session(pid) != self._session
 
     def _take(self, pid: int) -> Event:
         _, status, usage = os.wait4(pid, 0)
@@ -214,7 +215,7 @@ class SystemProcesses:
             # Orphans go to somebody else. A group outlives its leader; a process of that number would be a new one.
             return not _send(os.kill, leader, 0) and _send(os.killpg, leader, number)
         alone = not self._running
-        orphans = [pid for pid in children() if pid not in self._running and lives(pid)]
+        orphans = [pid for pid in children() if not (pid in self._running or pid in self._inherited) and lives(pid)]
         # With several children at once, an orphan that left its session cannot be told to be anybody's.
         orphans = [pid for pid in orphans if session(pid) == leader or (alone and session(pid) != self._session)]
         own = os.getpgrp()

@@ -80,15 +80,23 @@ def _wrong_text(
     most: int | None,
     rule: Callable[[str], str | None] | None,
 ) -> str | None:
-    if "\0" in value:
-        return "a NUL character cannot be passed to a program; remove it"
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        return "half of a surrogate pair is no text; write the whole character"
+    wrong = no_text(value)
+    if wrong:
+        return wrong
     if most is not None and len(value) > most:
         return f"expected at most {most} characters, found {len(value)}"
     if pattern and not re.fullmatch(pattern, value):
         return f"expected {meaning}, found {shown(value)}"
     return rule(value) if rule else None
+
+
+def no_text(value: str) -> str:
+    """Why a value cannot be passed to a program as text; empty where it can."""
+    if "\0" in value:
+        return "a NUL character cannot be passed to a program; remove it"
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        return "half of a surrogate pair is no text; write the whole character"
+    return ""
 
 
 def whole(*, least: int | None = None, most: int | None = None, unit: str = "", code: str | None = None) -> Form[int]:

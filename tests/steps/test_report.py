@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from fake_store import FakeClock, make_plan
+
+from launcher.core.errors import Problem, SpecError
+from launcher.core.outcome import Outcome
+from launcher.core.plan import Process
+from launcher.core.record import Cause, Ended, FailedKey, Staged, Synced
+from launcher.report import TERMINATION_BYTES, Report, refusal, termination_message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from launcher.core.plan import Plan
+
+SECRET = "correct-horse"
+DONE = Outcome(phase="Completed", exit_code=0)
+
+
+def failed(message: str = "it broke", evidence: tuple[str, ...] = ()) -> Outcome:
+    return Outcome(phase="Failed", exit_code=3, cause=Cause(code="c", message=message, action="do", evidence=evidence))
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    made = make_plan(str(tmp_path))
+    folder = tmp_path / "log"
+    folder.mkdir()
+    files = msgspec.structs.replace(
+        made.files,
+        run_json=f"{folder}/run.json",
+        events=f"{folder}/events.jsonl",
+        plan=f"{folder}/plan.json",
+        report=f"{folder}/report.json",
+        termination=f"{folder}/termination",
+    )
+    process = Process(rank=0, local_rank=0, argv=("python", "a.py"), env={"A": "odd \udcff"}, cwd="/")
+    return msgspec.structs.replace(made, files=files, processes=(process,))
+
+
+def document(path: str | None) -> Any:
+    assert path is not None
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_a_run_that_has_only_begun_is_abnormal(plan: Plan) -> None:
+    report = Report(plan, FakeClock(), ())
+    report.phase("stage")
+    told = document(plan.files.run_json)
+    assert (told["phase"], told["exit_code"], told["timeline"][0]["ended"]) == ("Abnormal", None, None)
+    assert document(plan.files.plan)["job"]["id"] == plan.job.id
+
+
+def test_the_end_is_told_the_same_in_every_place(plan: Plan) -> None:
+    report = Report(plan, FakeClock(), ())
+    report.phase("stage")
+    report.staged(Staged(channel="c", kind="code", source="s", path="p", objects=1, bytes=2, seconds=0.5))
+    report.process(Ended(rank=0, local_rank=0, pid=7, exit_code=3, signal=None, started="a", ended="b"))
+    report.synced(Synced(channel="o", target="t", objects=1, bytes=1, seconds=1, failed=(FailedKey("k", "e"),)))
+    report.finish(failed())
+    told = document(plan.files.run_json)
+    assert told == document(plan.files.report)
+    assert (told["phase"], told["exit_code"], told["cause"]["message"]) == ("Failed", 3, "it broke")
+    assert told["attempts"] == [
+        {
+            "exit_code": 3,
+            "cause": told["cause"],
+            "started": told["attempts"][0]["started"],
+            "ended": told["attempts"][0]["ended"],
+        }
+    ]
+    assert told["synced"][0]["failed"] == [{"key": "k", "error": "e"}]
+    termination = document(plan.files.termination)
+    assert (termination["phase"], termination["exit_code"], termination["cause"]) == ("Failed", 3, told["cause"])
+    assert all(each["ended"] for each in told["timeline"])
+
+
+def test_secrets_are_masked_in_whatever_is_written(plan: Plan) -> None:
+    report = Report(plan, FakeClock(), (SECRET,))
+    report.event(f"said {SECRET}")
+    report.synced(
+        Synced(channel="o", target="t", objects=0, bytes=0, seconds=0, failed=(FailedKey(f"k-{SECRET}", SECRET),))
+    )
+    report.finish(failed(f"broke at {SECRET}", (SECRET,)))
+    for path in (plan.files.run_json, plan.files.events, plan.files.report, plan.files.termination):
+        assert path is not None
+        with open(path, encoding="utf-8") as file:
+            assert SECRET not in file.read()
+
+
+def test_events_are_lines_with_time_level_message_and_source(plan: Plan) -> None:
+    report = Report(plan, FakeClock(), ())
+    report.event("[worker-0] training started.")
+    report.event("Training job failed.\nReally", "Error")
+    with open(plan.files.events, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    assert [(each["level"], each["source"]) for each in lines] == [("Info", "Task"), ("Error", "Job")]
+    assert lines[1]["message"] == "Training job failed.\nReally"
+
+
+def test_a_place_that_cannot_be_written_never_stops_a_run(plan: Plan) -> None:
+    files = msgspec.structs.replace(
+        plan.files, run_json="/dev/null/run.json", events="/dev/null/e", plan="/dev/null/p", termination="/dev/null/t"
+    )
+    report = Report(msgspec.structs.replace(plan, files=files), FakeClock(), ())
+    report.event("said")
+    report.finish(DONE)
+    assert document(files.report)["phase"] == "Completed"
+
+
+def test_a_defect_is_recorded_as_one(plan: Plan) -> None:
+    Report(plan, FakeClock(), ()).defect(ValueError("boom"))
+    told = document(plan.files.run_json)
+    assert (told["phase"], told["exit_code"], "ValueError: boom" in told["cause"]["message"]) == ("Abnormal", 70, True)
+
+
+@pytest.mark.parametrize("size", [1, 4000, 5000, 100_000])
+@pytest.mark.parametrize("letter", ["x", "\u6570", '"', "\x00", "\ud800"])
+def test_the_termination_message_always_fits_and_is_always_json(size: int, letter: str) -> None:
+    cause = {"code": "c", "message": letter * size, "action": letter * size, "evidence": [letter * size], "rank": None}
+    text = termination_message({"phase": "Failed", "exit_code": 1, "cause": cause})
+    assert len(text) <= TERMINATION_BYTES
+    told = json.loads(text)
+    assert (told["phase"], told["exit_code"], told["cause"]["code"]) == ("Failed", 1, "c")
+
+
+def test_a_refused_job_tells_every_problem() -> None:
+    told = refusal(SpecError([Problem(path="a", message="is missing", code="X"), Problem(path="b", message="is odd")]))
+    assert (told["phase"], told["exit_code"]) == ("Failed", 65)
+    assert told["cause"]["evidence"] == ("a: is missing (X)", "b: is odd")
