@@ -33,8 +33,6 @@ def is_secret(name: str, value: str) -> bool:
     if len(value) < SHORTEST or not any(word in lower for word in _LIKELY) or _NUMBER.fullmatch(value):
         return False
     words = [word.lower() for word in _WORD.findall(name)]
-    if not words:
-        return False
     if words[-1] in _SECRET_WORDS or words[-1].removesuffix("s") in _SECRET_WORDS:
         return True
     return words[-1] == "key" and len(words) > 1 and words[-2] in _KEY_OWNERS

@@ -11,9 +11,10 @@ from launcher.core.parse.algorithm import parse_algorithm
 from launcher.core.parse.cursor import Log
 from launcher.core.parse.job import parse_job
 from launcher.core.parse.text import read_document
+from launcher.core.spec import Job, JobMetadata
 
 if TYPE_CHECKING:
-    from launcher.core.spec import Algorithm, Job
+    from launcher.core.spec import Algorithm
 
 
 def job(**algorithm: Any) -> Job:
@@ -134,6 +135,10 @@ def test_an_unset_value_keeps_the_default() -> None:
             "--set a b: expected a hyperparameter name of 1 to 64 letters, digits, '-' and '_' (ModelArts.2788)",
         ),
         (
+            {"overrides": Overrides(values=(("a", "x\udcff"),))},
+            "--set a: half of a surrogate pair is no text; write the whole character (ModelArts.2788)",
+        ),
+        (
             {"overrides": Overrides(variables=(("A", "$B"),))},
             "--env A: a value is not expanded and may hold no '$'; write it out (ModelArts.2788)",
         ),
@@ -186,6 +191,11 @@ def test_an_algorithm_is_found_by_id_or_else_by_name() -> None:
     assert find_algorithm(job(), known) is known[0]
     assert find_algorithm(job(id="other"), known) is None
     assert find_algorithm(job(id=None, name="alg"), known) is known[0]
+
+
+def test_a_job_without_an_algorithm_names_none() -> None:
+    bare = Job(kind="job", metadata=JobMetadata(name="j"))
+    assert (find_algorithm(bare, [algorithm()]), names_unknown_algorithm(bare, None)) == (None, None)
 
 
 def test_an_algorithm_that_only_the_service_knows_is_refused_with_the_way_out() -> None:

@@ -4,7 +4,6 @@ import itertools
 import posixpath
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from launcher.core import keys
 from launcher.core.errors import Exit, PlanError, StageError
 from launcher.core.plan import CodeLimits
+from launcher.core.stored import StoredObject
 from launcher.core.urls import Location
 
 if TYPE_CHECKING:
@@ -21,13 +21,12 @@ FOLDER = Location("b", "data/")
 LIMITS = CodeLimits()
 
 
-class Item(msgspec.Struct, frozen=True):
-    key: str
-    size: int = 1
+def item(key: str, size: int = 1) -> StoredObject:
+    return StoredObject(key, size, "etag")
 
 
-def listing(*relative: str) -> list[Item]:
-    return [Item(f"data/{path}") for path in relative]
+def listing(*relative: str) -> list[StoredObject]:
+    return [item(f"data/{path}") for path in relative]
 
 
 def test_files_bring_the_folders_above_them_parents_first() -> None:
@@ -39,19 +38,19 @@ def test_files_bring_the_folders_above_them_parents_first() -> None:
 
 
 def test_a_key_that_ends_in_a_slash_is_a_folder_whatever_its_size() -> None:
-    found = keys.arrange([Item("data/a/b/", 4096), Item("data/a/b/x", 1)], FOLDER)
+    found = keys.arrange([item("data/a/b/", 4096), item("data/a/b/x", 1)], FOLDER)
     assert found.folders == ("a", "a/b")
     assert list(found.files) == ["a/b/x"]
     assert found.bytes == 1
 
 
 def test_the_marker_of_the_folder_itself_is_seen_but_is_no_entry() -> None:
-    found = keys.arrange([Item("data/", 0)], FOLDER)
+    found = keys.arrange([item("data/", 0)], FOLDER)
     assert (found.listed, found.entries, found.depth) == (1, 0, 0)
 
 
 def test_a_whole_bucket_is_a_folder() -> None:
-    assert list(keys.arrange([Item("x/y")], Location("b", "")).files) == ["x/y"]
+    assert list(keys.arrange([item("x/y")], Location("b", "")).files) == ["x/y"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_odd_names_that_are_only_odd_are_taken(relative: str) -> None:
 
 def test_a_key_outside_the_folder_asked_for_is_refused() -> None:
     with pytest.raises(StageError, match="does not lie below"):
-        keys.arrange([Item("other/x")], FOLDER)
+        keys.arrange([item("other/x")], FOLDER)
 
 
 def test_a_path_longer_than_the_room_is_refused() -> None:
@@ -138,10 +137,10 @@ def test_files_and_folders_count_together_against_the_limit() -> None:
 def test_a_listing_without_end_is_given_up() -> None:
     taken = 0
 
-    def endless() -> Iterator[Item]:
+    def endless() -> Iterator[StoredObject]:
         nonlocal taken
         for taken in itertools.count():
-            yield Item(f"data/{taken}")
+            yield item(f"data/{taken}")
 
     with pytest.raises(PlanError, match="more than 10,240 files and folders"):
         keys.arrange(endless(), FOLDER, limits=LIMITS)
@@ -149,18 +148,18 @@ def test_a_listing_without_end_is_given_up() -> None:
 
 
 def test_a_listing_of_our_own_keys_without_end_is_given_up_too() -> None:
-    endless = (Item(f"data/.launcher/{n}") for n in itertools.count())
+    endless = (item(f"data/.launcher/{n}") for n in itertools.count())
     with pytest.raises(PlanError, match="more than"):
         keys.arrange(endless, FOLDER, limits=LIMITS)
 
 
 def test_code_may_have_five_gigabytes_and_no_byte_more() -> None:
     most = 5 * 1024**3
-    keys.arrange([Item("data/x", most)], FOLDER, limits=LIMITS)
+    keys.arrange([item("data/x", most)], FOLDER, limits=LIMITS)
     with pytest.raises(
         PlanError, match=r"5,368,709,121 bytes .* 5,368,709,120 \(5\.0 GB\) .*ModelArts\.2761"
     ) as caught:
-        keys.arrange([Item("data/x", most), Item("data/y", 1)], FOLDER, limits=LIMITS)
+        keys.arrange([item("data/x", most), item("data/y", 1)], FOLDER, limits=LIMITS)
     assert "LAUNCHER_CODE_MAX_BYTES" in caught.value.action
 
 
@@ -176,14 +175,14 @@ def test_inputs_have_no_limits() -> None:
 
 
 def test_a_single_object_is_a_file_of_its_own_name() -> None:
-    found = keys.arrange_one(Item("a/b/model.onnx", 7), Location("b", "a/b/model.onnx"))
+    found = keys.arrange_one(item("a/b/model.onnx", 7), Location("b", "a/b/model.onnx"))
     assert list(found.files) == ["model.onnx"]
     assert (found.bytes, found.folders, found.listed) == (7, (), 1)
 
 
 def test_a_single_object_of_an_impossible_name_is_refused() -> None:
     with pytest.raises(StageError, match="cannot be a file"):
-        keys.arrange_one(Item("a/.."), Location("b", "a/.."))
+        keys.arrange_one(item("a/.."), Location("b", "a/.."))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +250,7 @@ KEYS = st.lists(
 @given(KEYS)
 def test_any_listing_is_refused_or_becomes_paths_that_can_stand_side_by_side(found_keys: list[str]) -> None:
     try:
-        found = keys.arrange([Item(key) for key in found_keys], FOLDER, room=600)
+        found = keys.arrange([item(key) for key in found_keys], FOLDER, room=600)
     except StageError as error:
         assert error.code in ("key-refused", "key-clash")  # noqa: PT017 - either end is right
         return

@@ -136,6 +136,80 @@ def test_both_spellings_of_the_service_are_read(path: str, value: Any, read: Any
     assert read(parse("job", put(JOB, path, value)))
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "found"),
+    [
+        ("algorithm.code_dir", "file:///srv/a\tb", "a path has no control characters"),
+        ("algorithm.working_dir", "/" + "x" * 256, "a name in the path is longer than 255 bytes"),
+        ("algorithm.environments", ["A=1"], "expected an object of variable names and texts, found 'A=1'"),
+    ],
+)
+def test_more_bad_input(path: str, value: Any, found: str) -> None:
+    assert found in problems("job", put(JOB, path, value))[0]
+
+
+def test_empty_folders_count_as_not_said() -> None:
+    assert parse("job", put(JOB, "algorithm.working_dir", "")).algorithm.working_dir == ""
+
+
+def test_tasks_are_left_alone_with_a_warning() -> None:
+    log = Log()
+    document = {
+        **JOB,
+        "tasks": [{"role": "worker"}],
+        "status": {"task_statuses": [{"task": "worker-0", "exit_code": 1}]},
+    }
+    job = parse_job(read_document(json.dumps(document).encode(), "x.json"), log)
+    assert job.tasks == '[{"role": "worker"}]'
+    assert [warning.path for warning in log.warnings] == ["tasks"]
+    assert JOB_FORM.dump(job)["status"] == {"task_statuses": [{"task": "worker-0", "exit_code": 1}]}
+
+
+@pytest.mark.parametrize("spelling", ["16, 32", ["16", "32"]])
+def test_discrete_values_are_a_list_or_one_text(spelling: Any) -> None:
+    search = {
+        "search_params": [
+            {"name": "b", "param_type": "discrete", "discrete_values": spelling, "discrete_points_num": "2"}
+        ]
+    }
+    job = parse("job", put(JOB, "algorithm.policies", {"auto_search": search}))
+    assert job.algorithm.policies.auto_search.search_params[0].discrete_values == ("16", "32")
+
+
+def test_attributes_are_maps_one_map_or_text_and_survive_a_dump() -> None:
+    for attributes in ([{"a": "1", "b": 2}], {"a": "1", "b": 2}, '{"a": "1", "b": "2"}'):
+        inputs = [{"name": "d", "remote_constraints": [{"attributes": attributes}]}]
+        job = parse("job", put(JOB, "algorithm.inputs", inputs))
+        assert job.algorithm.inputs[0].remote_constraints[0].attributes == ((("a", "1"), ("b", "2")),)
+        assert parse("job", JOB_FORM.dump(job)) == job
+
+
+def test_truth_values_may_be_texts() -> None:
+    constraint = {"editable": "False", "required": "true", "sensitive": False}
+    job = parse("job", put(JOB, "algorithm.parameters", [{"name": "a", "value": "1", "constraint": constraint}]))
+    found = job.algorithm.parameters[0].constraint
+    assert (found.editable, found.required, found.sensitive) == (False, True, False)
+
+
+def test_the_number_of_points_is_a_number() -> None:
+    search = {"search_params": [{"name": "b", "discrete_points_num": "few"}]}
+    (problem,) = problems("job", put(JOB, "algorithm.policies", {"auto_search": search}))
+    assert "discrete_points_num: expected a whole number, found 'few'" in problem
+
+
+def test_opaque_values_survive_in_any_spelling_of_yaml() -> None:
+    text = b"kind: job\nmetadata: {name: a}\nalgorithm: {id: x}\nendpoints: {a: [+1, 0.5, x, true, null]}\n"
+    job = parse_job(read_document(text, "x.yaml"), Log())
+    assert job.endpoints == '{"a": ["+1", 0.5, "x", true, null]}'
+
+
+def test_what_is_no_object_is_no_job() -> None:
+    with pytest.raises(SpecError, match="expected an object, found a list"):
+        parse_job([], Log())
+    with pytest.raises(SpecError, match="expected an object, found nothing"):
+        parse_algorithm(None, Log())
+
+
 @pytest.mark.parametrize("key", ["values", "value"])
 def test_requirements_have_two_spellings(key: str) -> None:
     requirement = {"key": "flavor_type", key: ["GPU"], "operator": "in"}

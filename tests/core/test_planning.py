@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher.core.complete import Overrides, complete
+from launcher.core.environ import search_path
 from launcher.core.errors import PlanError, SpecError
 from launcher.core.facts import Facts, StoreFacts
 from launcher.core.layout import Layout, nested
@@ -142,7 +143,7 @@ def test_what_is_strange_is_said() -> None:
         "command": "true",
         "outputs": [channel("a", "obs://bucket/o/"), channel("b", "obs://bucket/o")],
         "inputs": [channel("data", "obs://bucket/d/")],
-        "parameters": [{"name": "path", "value": "s3://bucket/d"}],
+        "parameters": [{"name": "path", "value": "s3://bucket/d"}, {"name": "n", "value": "1"}, {"name": "unset"}],
     }
     said = decided(strange, kind="visualization_job").warnings
     assert [each.split(";")[0] for each in said] == [
@@ -210,6 +211,13 @@ def test_the_environment_knows_the_store_the_scratch_and_the_preset_python() -> 
 def test_the_number_of_accelerators_is_the_flavors(detail: dict[str, Any], cards: str | None) -> None:
     env = decided(spec={"resource": {"flavor_detail": detail}}).processes[0].env
     assert env.get("MA_NUM_GPUS") == cards
+
+
+def test_programs_are_looked_for_on_the_path_of_the_boot_file() -> None:
+    facts = Facts(environ={"PATH": "/bin"}, host="h", started="t", conda=True)
+    assert search_path(facts, Layout(), {}) == "/home/ma-user/anaconda/bin:/bin"
+    assert search_path(facts, Layout(), {"PATH": "/mine"}) == "/mine"
+    assert search_path(Facts(environ={}, host="h", started="t"), Layout(), {}) == "/usr/local/bin:/usr/bin:/bin"
 
 
 def test_pip_is_told_of_the_platforms_index() -> None:

@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.redact import MASK, is_secret, mask, mask_argv, mask_chunks, secret_values
+from launcher.core.plan import CodeLimits, Files, JobName, Node, Plan, Process
+from launcher.core.redact import (
+    MASK,
+    is_secret,
+    mask,
+    mask_argv,
+    mask_chunks,
+    plan_secrets,
+    redact,
+    secret_values,
+    to_json,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +58,45 @@ def test_urls_lose_their_passwords() -> None:
     )
 
 
+def test_a_plan_is_redacted_by_its_own_secrets_and_the_known_ones() -> None:
+    env = {"HF_TOKEN": "hf_abcdefgh", "URL": "http://me:pw@h/hf_abcdefgh", "MINE": "known-secret"}
+    process = Process(
+        rank=0, local_rank=0, argv=("python", "--api_key=abcdefgh", "abcdefgh", "--flag"), env=env, cwd="/"
+    )
+    plan = plan_with(process)
+    assert plan_secrets(plan) == ("hf_abcdefgh", "abcdefgh")
+    (shown,) = redact(plan, ["known-secret"]).processes
+    assert shown.argv == ("python", f"--api_key={MASK}", MASK, "--flag")
+    assert shown.env == {"HF_TOKEN": MASK, "URL": f"http://me:{MASK}@h/{MASK}", "MINE": MASK}
+
+
+def test_a_document_is_masked_throughout_and_always_encodable() -> None:
+    text = to_json({"a": ["x abcdefgh", {"b": ("odd \udcff", 1, None)}]}, ["abcdefgh"])
+    assert json.loads(text) == {"a": [f"x {MASK}", {"b": ["odd \udcff", 1, None]}]}
+
+
+def plan_with(process: Process) -> Plan:
+    return Plan(
+        job=JobName(id="i", name="n", label="l"),
+        node=Node(index=0, count=1, host="h"),
+        root="/",
+        folders=(),
+        code=None,
+        inputs=(),
+        outputs=(),
+        processes=(process,),
+        packages="/p",
+        pip_index=(),
+        files=Files(log="l", run_json="r", events="e", plan="p", termination=None, report=None),
+        log_target=None,
+        limits=CodeLimits(),
+        grace=1,
+        transfers=1,
+        language="en",
+        warnings=(),
+    )
+
+
 def test_an_argv_keeps_its_shape() -> None:
     argv = ("python", "a.py", "--api_key=abcdefgh", "--lr=1", "--url=x-abcdefgh-y", "--flag")
     masked = ("python", "a.py", f"--api_key={MASK}", "--lr=1", f"--url=x-{MASK}-y", "--flag")
@@ -54,6 +106,7 @@ def test_an_argv_keeps_its_shape() -> None:
 def test_a_stream_without_secrets_passes_untouched() -> None:
     chunks = [b"a", b"", b"b"]
     assert list(mask_chunks(chunks, ())) == chunks
+    assert list(mask_chunks([], [b"abcdefgh"])) == []
 
 
 @given(st.text("abS", max_size=60), st.lists(st.integers(1, 7), min_size=1, max_size=60))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from launcher.core.errors import Problem, SpecError
@@ -69,11 +70,8 @@ def _read_json(text: str) -> Json:
 def _object(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                _refuse(f"the key {shown(key)} stands twice in one object; keep one")
-            seen.add(key)
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        _refuse(f"the key {shown(twice)} stands twice in one object; keep one")
     return made
 
 

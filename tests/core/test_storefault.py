@@ -16,6 +16,7 @@ from launcher.core.storefault import (
     retry_after,
     shown,
     store_fault,
+    verdict,
 )
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
 URL = "obs://bucket/in/x"
 ENDPOINT = "https://user:hunter2secret@obs.cn-north-4.example.com:443/path?token=abc"
+
+
+def test_a_cause_that_an_adapter_found_itself_is_told_by_its_name() -> None:
+    assert verdict("read", URL, "changed").code == "store-changed"
+    assert "twice" in str(verdict("read", URL, "changed", "twice"))
+
+
+def test_no_answer_at_all_is_told_too() -> None:
+    assert store_fault("read", URL, Answer(), endpoint=ENDPOINT).action
 
 
 def told(text: str) -> StoreError:
