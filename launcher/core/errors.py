@@ -26,6 +26,8 @@ class Exit(IntEnum):
     CANNOT_EXECUTE = 126
     NOT_FOUND = 127
 
+    __str__ = int.__repr__  # Python 3.10 would print the name
+
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wrong with a document: where, what, and the service's own number for it."""

@@ -72,6 +72,11 @@ class Talking:
         return self.said.readline().strip()
 
 
+def ignored(line: str) -> int:
+    """The ignored signals of a SigIgn line; 32 and 33 are the C library's own and no program's to set."""
+    return int(line.split()[1], 16) & ~(0b11 << 31)
+
+
 @pytest.fixture
 def talk(processes: SystemProcesses) -> Iterator[Callable[[str], Talking]]:
     made: list[Talking] = []
@@ -109,7 +114,7 @@ def test_a_child_has_its_own_session_default_signals_and_nothing_on_stdin(talk: 
     child = talk("cat; cut -d' ' -f1,5,6 /proc/$$/stat; grep -E 'Sig(Ign|Blk)' /proc/self/status; ls /proc/$$/fd")
     assert child.line() == f"{child.pid} {child.pid} {child.pid}"
     assert child.line().split() == ["SigBlk:", "0" * 16]
-    assert child.line().split() == ["SigIgn:", "0" * 16]
+    assert ignored(child.line()) == 0
     assert {int(fd) for fd in child.said.read().split()} <= {0, 1, 2, 10}, "no fd of ours; 10 is dash's own"
 
 
@@ -398,7 +403,7 @@ def test_what_was_ignored_stays_ignored_but_sigterm(null: int) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             assert list(processes.wait(PATIENCE_S)) == [Signalled(signal.SIGTERM)]
             child = Talking(processes, "grep SigIgn /proc/$$/status")
-            assert int(child.line().split()[1], 16) == 1 << signal.SIGHUP - 1, "nohup holds for the boot process too"
+            assert ignored(child.line()) == 1 << signal.SIGHUP - 1, "nohup holds for the boot process too"
             child.said.close()
     finally:
         for number, handler in before.items():
