@@ -81,7 +81,7 @@ def remarks(channel: Channel) -> Iterator[str]:
         yield large
     if not found.files and want.kind != "output":
         yield f"{want.label}: {want.source.url} holds no files"
-    foreign = sorted(channel.present.keys() - found.files.keys())
+    foreign = sorted(path for path in channel.present.keys() - found.files.keys() if not _is_compiled(path))
     if foreign:
         meaning = "they count as output" if want.kind == "output" else "they stay, and the boot file will see them"
         yield (
@@ -172,6 +172,11 @@ def _needs(channel: Channel, threads: int, block: int) -> tuple[int, int]:
     replaced = [rounded(present[path].size) for path in files if path in present]
     size = sum(rounded(item.size) for item in files.values()) - sum(replaced) + sum(nlargest(threads, replaced))
     return max(size, 0), channel.arrangement.entries - len(replaced)
+
+
+def _is_compiled(path: str) -> bool:
+    """Whether Python made it beside its source, and uses it only while that source is there."""
+    return path.endswith(".pyc") and "__pycache__" in path.split("/")
 
 
 def _label(field: str, name: str) -> str:

@@ -15,7 +15,7 @@ from launcher.core.urls import Location, parse_location
 from launcher.protocols import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from launcher.core.settings import Settings
 
@@ -51,6 +51,16 @@ HOW_TO_NAME_A_STORE = (
 )
 
 
+CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Where Linux systems keep the certificates of authorities; a bare image has none of them."""
+
+
 def open_store(named: str | None, environ: Mapping[str, str], settings: Settings) -> Opened:
     """The store that `--store` or S3_ENDPOINT names; nothing is asked of it yet. Raises PlanError."""
     if named and not named.startswith(("http://", "https://")):
@@ -81,6 +91,10 @@ def _object_store(endpoint: str, environ: Mapping[str, str], settings: Settings)
     from launcher.adapters import boto, obs
 
     verify = environ.get("S3_VERIFY_SSL", "1") != "0"
+    bundle = missing_certificates(environ, CERTIFICATES) if endpoint.startswith("https://") and verify else None
+    if bundle:
+        # the one word that obstore hears; children have the environment that was read before
+        os.environ["SSL_CERT_FILE"] = bundle
     chain = boto.Chain()
 
     def keys() -> tuple[str, str, str | None]:
@@ -123,6 +137,17 @@ def _environment_keys(environ: Mapping[str, str]) -> tuple[str, str, str | None]
         if environ.get(access) and environ.get(secret):
             return environ[access], environ[secret], environ.get(token) or None
     return None
+
+
+def missing_certificates(environ: Mapping[str, str], places: Sequence[str]) -> str | None:
+    """The bundle of botocore for a system that has no certificates of authorities; None where there are some."""
+    if environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR") or any(map(os.path.exists, places)):
+        return None
+    from importlib.util import find_spec
+
+    package = find_spec("botocore")
+    bundles = (os.path.join(folder, "cacert.pem") for folder in (package and package.submodule_search_locations) or ())
+    return next(filter(os.path.isfile, bundles), None)
 
 
 def _location(url: str) -> Location:
