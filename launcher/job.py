@@ -13,7 +13,7 @@ from launcher.core import events
 from launcher.core.bootfile import undeclared, warning_for
 from launcher.core.errors import Exit, StageError, SyncError
 from launcher.core.lifecycle import Phase
-from launcher.core.redact import mask
+from launcher.core.outcome import sentence
 from launcher.install import pip_file, pip_process
 from launcher.logs import LogFile, Outlet
 from launcher.protocols import Clock, Processes, Store
@@ -51,16 +51,26 @@ def run(plan: Plan, world: World) -> Outcome:
     report = Report(plan, world.clock, world.secrets)
     desk = Desk(world.processes, world.clock, plan.grace, out=world.out, err=world.err)
     try:
-        staged = _stage(plan, world, report, desk)
-        _install(plan, world, report, desk)
-        secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
-        baseline = staged.baseline if staged else {}
-        sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets)
-        ended = _supervise(plan, world, report, desk, sync)
-        return _end(plan, report, desk, sync, ended)
+        return _carry_out(plan, world, report, desk)
     except BaseException as defect:
         report.defect(defect)
         raise
+
+
+def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
+    """Stage, install, supervise, sync, report. A step that may not begin any more does nothing: the desk knows."""
+    staged = _stage(plan, world, report, desk)
+    _install(plan, world, report, desk)
+    secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
+    baseline = staged.baseline if staged else {}
+    sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets)
+    ended = _supervise(plan, world, report, desk, sync)
+    told = _tell(world.log, report, desk, ended)
+    _publish(plan, desk, sync)
+    outcome = _with_evidence(desk.outcome(), ended)
+    if outcome != told:
+        report.finish(outcome)
+    return outcome
 
 
 def _stage(plan: Plan, world: World, report: Report, desk: Desk) -> StageResult | None:
@@ -138,11 +148,18 @@ def _all_in_place(sync: Sync, stopped: Callable[[], bool]) -> None:
         raise _not_saved(failed)
 
 
-def _end(plan: Plan, report: Report, desk: Desk, sync: Sync, ended: Attended | None) -> Outcome:
-    """Write how it went, and send that after the log; what cannot be sent changes how it went."""
+def _tell(log: LogFile, report: Report, desk: Desk, ended: Attended | None) -> Outcome:
+    """Write down how it went so far: in the events, the log, run.json and the termination message."""
     outcome = _with_evidence(desk.outcome(), ended)
     report.event(events.job_ended(outcome.phase), "Info" if outcome.exit_code == 0 else "Error")
+    if outcome.cause is not None:  # to the log alone: a terminal gets this sentence from the command
+        log.line(f"{sentence(outcome.cause)}\n".encode(errors="backslashreplace"))
     report.finish(outcome)
+    return outcome
+
+
+def _publish(plan: Plan, desk: Desk, sync: Sync) -> None:
+    """Send the log and the documents that are final now; what cannot be sent changes how it went."""
 
     def publish(stopped: Callable[[], bool]) -> None:
         failed = sync.publish([plan.files.log, plan.files.run_json, plan.files.events], stopped)
@@ -150,10 +167,6 @@ def _end(plan: Plan, report: Report, desk: Desk, sync: Sync, ended: Attended | N
             raise _not_saved(failed)
 
     desk.during(Phase.SYNC, publish)
-    after = _with_evidence(desk.outcome(), ended)
-    if after != outcome:
-        report.finish(after)
-    return after
 
 
 def _not_saved(failed: Sequence[FailedKey]) -> SyncError:
@@ -178,4 +191,4 @@ def _last_line(done: Attended) -> str:
     """The last thing that pip said."""
     lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
     errors = [line for line in lines if line.startswith("ERROR:")]
-    return mask((errors or lines or ["it said nothing"])[-1], ())
+    return (errors or lines or ["it said nothing"])[-1]

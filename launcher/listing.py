@@ -146,7 +146,7 @@ def check_boot_file(code: Code) -> None:
     """See that the boot file is there now; where it is not, say what is."""
     if code.boot_file is None or os.path.isfile(os.path.join(code.path, code.boot_file)):
         return
-    there = sorted(path for path in disk.scan(code.path).files if not keys.is_own(path))
+    there = sorted(path for path in disk.scan(code.path).files if not (keys.is_own(path) or _is_compiled(path)))
     shown = ", ".join(there[:SHOWN]) + (f" and {len(there) - SHOWN:,} more" if len(there) > SHOWN else "")
     wanted_name = os.path.relpath(os.path.join(code.path, code.boot_file), code.path)
     near = keys.nearest(wanted_name, there)

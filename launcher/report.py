@@ -72,9 +72,6 @@ class Report:
     def finish(self, outcome: Outcome) -> None:
         """Note how it went; run.json, its second copy and the termination message say the same."""
         self._outcome = outcome
-        cause = self._masked_outcome()["cause"]
-        if cause is not None:
-            LOG.error("%s %s", cause["message"], cause["action"])
         self._close_phase()
         self._ended = self._clock.now()
         self.write()

@@ -49,7 +49,11 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
         ctx.exit()
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Version.")
 def cli() -> None:
     """The runtime that starts ModelArts training jobs: in containers, in pods, and on a laptop with no server at all.
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = cli.main(args=arguments and list(arguments), prog_name="launcher", standalone_mode=False)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        say("error", f"{error.format_message()} See {context.command_path if context else 'launcher'} --help.")
+        say(f"error: {error.format_message()} See {context.command_path if context else 'launcher'} --help.")
         code = Exit.USAGE
     except click.Abort:
         code = 130
@@ -84,17 +88,16 @@ def told(error: Exception, about: str = "") -> int:
 
         traceback.print_exception(error)
     if not isinstance(error, LauncherError):
-        say("error", f"{about}defect in the launcher: {type(error).__name__}: {error}")
+        say(f"error: {about}defect in the launcher: {type(error).__name__}: {error}")
         return Exit.DEFECT
     if isinstance(error, SpecError):
         for problem in error.problems:
-            say("error", f"{about}{problem}")
+            say(f"error: {about}{problem}")
     else:
-        say("error", f"{about}{error}. {error.action}")
+        say(f"error: {about}{str(error).rstrip('.')}. {error.action}")
     return error.exit_code
 
 
-def say(kind: str, message: str) -> None:
+def say(line: str) -> None:
     """One line for a person on stderr; whatever a document put into it cannot move the cursor."""
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
-    click.echo(f"{kind}: {line}", err=True)
+    click.echo("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line), err=True)

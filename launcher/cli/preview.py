@@ -39,7 +39,7 @@ def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click pass
     for line in tree(plan):
         click.echo(line)
     for warning in plan.warnings:
-        say("warning", warning)
+        say(f"warning: {warning}")
 
 
 def tree(plan: Plan) -> Iterator[str]:

@@ -18,6 +18,7 @@ from launcher.cli.options import Request, job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError, PlanError
 from launcher.core.layout import Layout
+from launcher.core.outcome import sentence
 from launcher.core.redact import mask, to_json
 from launcher.job import World
 from launcher.job import run as run_job
@@ -69,7 +70,7 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
         gc.enable()
         outcome = run_job(ready.plan, world)
     if outcome.cause is not None:
-        say("error", f"{mask(outcome.cause.message, ready.secrets).rstrip('.')}. {outcome.cause.action}")
+        say(mask(sentence(outcome.cause), ready.secrets))
     return outcome.exit_code
 
 

@@ -110,6 +110,6 @@ def _tell(finding: dict[str, Any]) -> None:
 
     for kind in ("problem", "warning"):
         for each in finding[f"{kind}s"]:
-            say("error" if kind == "problem" else kind, f"{finding['file']}: {Problem(**each)}")
+            say(f"{'error' if kind == 'problem' else kind}: {finding['file']}: {Problem(**each)}")
     if finding["ok"]:
         click.echo(f"{finding['file']}: ok")

@@ -38,6 +38,12 @@ def outcome(state: State) -> Outcome:
     return Outcome(phase="Completed", exit_code=Exit.OK) if state.synced else _UNFINISHED
 
 
+def sentence(cause: Cause) -> str:
+    """A cause as one line for a person: what happened, and what to do."""
+    message = cause.message if cause.message.endswith((".", "!", "?")) else f"{cause.message}."
+    return f"error: {message} {cause.action}"
+
+
 def exit_code(ended: Outcome | None) -> int:
     """The launcher's exit code; a run without an outcome is a defect."""
     return Exit.DEFECT if ended is None else ended.exit_code
