@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 Item = TypeVar("Item")
+_NONE = object()
 
 LOOK = 0.1
 """Seconds between two looks at `stopped` while every worker is busy: a hung one does not ask for itself."""
@@ -57,6 +58,7 @@ class _Crew(Generic[Item]):
         self._items = items
         self._stopped = stopped
         self._changed = threading.Condition()
+        self._taking = threading.Lock()
         self._running = 0
         self._over = False
         self._cut = False
@@ -105,14 +107,14 @@ class _Crew(Generic[Item]):
         """Take items until none is left; an error is kept for `settle`."""
         try:
             while True:
-                with self._changed:
-                    found = list(itertools.islice(self._items, 1))
-                if not found:
+                with self._taking:
+                    item = next(self._items, _NONE)
+                if item is _NONE:
                     return
                 if self.halted():
                     self._cut = True
                     return
-                self._work(found[0], self.halted)
+                self._work(item, self.halted)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - a thread's edge: the caller raises it
             with self._changed:
                 self._error = self._error or error

@@ -182,14 +182,14 @@ class _Staging:
 
     def _bring_one(self, job: _Job, halted: Callable[[], bool]) -> None:
         one, number, path, item = job
-        with self._lock:
-            if one.started is None:
-                one.started = self._monotonic()
+        if one.started is None:
+            one.started = self._monotonic()
+        is_output = one.want.kind == "output"
         try:
-            kept = one.want.kind == "output" and self._keeps(one.channel, path, item, halted)
+            kept = is_output and self._keeps(one.channel, path, item, halted)
             if not kept:
                 self._fetch(one.want, number, path, item, halted)
-            stamp = disk.stamp_of(os.lstat(os.path.join(one.want.path, path)))
+            stamp = disk.stamp_of(os.lstat(f"{one.want.path}/{path}")) if is_output else None
         except Cancelled:
             raise
         except (LauncherError, OSError) as error:
@@ -203,15 +203,15 @@ class _Staging:
             one.left -= 1
             one.brought += not kept
             one.bytes += 0 if kept else item.size
-            if one.want.kind == "output":
+            if stamp is not None:
                 one.stamps[path] = stamp
             if not one.left:
                 self._say_done(one)
 
     def _fetch(self, want: Wanted, number: int, path: str, item: StoredObject, halted: Callable[[], bool]) -> None:
         """Bring one file beside its place, then into it."""
-        target = os.path.join(want.path, path)
-        part = os.path.join(os.path.dirname(target), keys.part_name(number, path))
+        target = f"{want.path}/{path}"
+        part = f"{target[: target.rindex('/')]}/{keys.part_name(number, path)}"
         self._parts.add(part)
         try:
             self._store.fetch(want.source.bucket, item, part, halted)

@@ -84,6 +84,7 @@ class Client:
         self._provider = provider
         self._credentials: Credentials | None = None
         self._stores: dict[tuple[str, bool], Any] = {}
+        self._raised: tuple[type[Exception], ...] = ()
         self._lock = threading.Lock()
 
     def call(
@@ -102,10 +103,13 @@ class Client:
         """
         renewed, failures, since = False, 0, 0.0
         while True:
-            store = self._store(operation, at, upload=upload)
-            fault, cause = self._attempt(operation, at, store, request)
-            if isinstance(fault, _Answer):
-                return fault.value  # type: ignore[no-any-return]
+            store = self._stores.get((at.bucket, upload)) or self._store(operation, at, upload=upload)
+            try:
+                return request(store)
+            except StoreError as told:
+                fault, cause = told, told.__cause__
+            except self._raised as error:
+                fault, cause = self._fault(operation, at, str(error)), error
             if not renewed and self._renew(fault, store) and replay:
                 renewed = True
                 continue
@@ -120,16 +124,6 @@ class Client:
     def not_a_store(self, operation: Operation, at: Location) -> NoReturn:
         """Say that what answered is no object store."""
         raise verdict(operation, at.url, "endpoint", shown(self.settings.endpoint))
-
-    def _attempt(self, operation: Operation, at: Location, store: Any, request: Callable[[Any], Any]) -> Any:
-        from obstore.exceptions import BaseError
-
-        try:
-            return _Answer(request(store)), None
-        except StoreError as fault:
-            return fault, fault.__cause__
-        except (BaseError, FileNotFoundError) as error:
-            return self._fault(operation, at, str(error)), error
 
     def _fault(self, operation: Operation, at: Location, text: str) -> StoreError:
         fault = store_fault(operation, at.url, read_answer(text), endpoint=self.settings.endpoint)
@@ -156,6 +150,9 @@ class Client:
                 self._check_endpoint(operation, at)
                 if self._credentials is None:
                     self._credentials = self._provider()
+                from obstore.exceptions import BaseError
+
+                self._raised = (BaseError, FileNotFoundError)
                 store = self._build(operation, at, self._credentials, upload=upload)
                 self._stores[at.bucket, upload] = store
             return store
@@ -220,10 +217,6 @@ class Client:
             if not (given["config"].pop(unknown, None) or given["client_options"].pop(unknown, None)):
                 raise
             return None
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    value: Any
 
 
 def _for_obstore(keys: Credentials) -> Any:

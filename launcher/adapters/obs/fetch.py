@@ -8,7 +8,6 @@ and counted. At most `WORKERS` x 1 MiB of an object are in memory.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import threading
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from launcher.adapters.obs.client import Client
+    from launcher.core.errors import StoreError
     from launcher.core.stored import StoredObject
 
 RANGE_BYTES = 16 * 1024**2
@@ -124,8 +124,10 @@ class NewFile:
         self._number = -1
 
     def __enter__(self) -> Self:
-        with self._told():
+        try:
             self._number = os.open(self._path, _CREATE, 0o666)
+        except OSError as error:
+            raise self._told(error) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -136,17 +138,15 @@ class NewFile:
     def write(self, piece: Any, offset: int) -> None:
         """Write every byte, from this offset on; safe from any thread."""
         left = memoryview(piece)
-        with self._told():
+        try:
             while left:
                 written = os.pwrite(self._number, left, offset)
                 left, offset = left[written:], offset + written
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
         except OSError as error:
-            raise file_fault("write", self._path, error, os.path.ismount) from error
+            raise self._told(error) from error
+
+    def _told(self, error: OSError) -> StoreError:
+        return file_fault("write", self._path, error, os.path.ismount)
 
 
 def plain_md5(etag: str) -> str | None:
