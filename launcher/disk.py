@@ -17,10 +17,7 @@ from launcher.core.errors import Cancelled, Exit, StageError
 from launcher.core.keys import human_size
 
 if TYPE_CHECKING:
-    import hashlib
-    from collections.abc import Callable, Iterator
-
-    from typing_extensions import Self
+    from collections.abc import Callable
 
 CHUNK = 1 << 20
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,62 +48,6 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, Stamp]
     odd: Mapping[str, str]
     errors: Mapping[str, str]
-
-
-class FileReader:
-    """One regular file on its way to the store: bounded to the size it has when opened, `summed` as it is read.
-
-    Opening raises as `open_regular` does. What stops the reading is raised at the end of the `with`, whatever an engine
-    that took the chunks made of it.
-    """
-
-    def __init__(self, root: str, path: str, stopped: Callable[[], bool], *, summed: bool = False) -> None:
-        self._stopped = stopped
-        self._digest = _new_sha256() if summed else None
-        self._descriptor = open_regular(root, path)
-        self.stamp = stamp_of(os.fstat(self._descriptor))
-        self.sent = 0
-        self.error: OSError | Cancelled | None = None
-
-    def chunks(self) -> Iterator[bytes]:
-        """Read the file, once."""
-        try:
-            while self.sent < self.stamp.size:
-                if self._stopped():
-                    raise Cancelled  # noqa: TRY301 - kept below like any other end
-                chunk = os.read(self._descriptor, min(CHUNK, self.stamp.size - self.sent))
-                if not chunk:
-                    return
-                if self._digest is not None:
-                    self._digest.update(chunk)
-                self.sent += len(chunk)
-                yield chunk
-        except (OSError, Cancelled) as error:
-            self.error = error
-            raise
-
-    @property
-    def sha256(self) -> str:
-        """Of what was read so far, where it is summed."""
-        return "" if self._digest is None else self._digest.hexdigest()
-
-    def unchanged(self) -> bool:
-        """Whether the file is still what it was when it was opened, and was read whole."""
-        return self.sent == self.stamp.size and stamp_of(os.fstat(self._descriptor)) == self.stamp
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
-        os.close(self._descriptor)
-        if raised is not None and self.error is not None and raised is not self.error:
-            raise self.error
-
-
-def _new_sha256() -> hashlib._Hash:
-    import hashlib  # noqa: PLC0415 - 2 ms that a run without outputs does not pay
-
-    return hashlib.sha256()
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
@@ -193,6 +134,8 @@ def make_folder(root: str, path: str) -> None:
     try:
         os.makedirs(root, exist_ok=True)
         _descend(root, path, make=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _occupied(error.filename or root, "a file") from error
     except OSError as error:
         raise refusal(error, f"make the folder {path}") from error
 
@@ -288,10 +231,14 @@ def _descend(root: str, path: str, *, make: bool) -> bool:
             os.mkdir(here)
             continue
         if not stat.S_ISDIR(mode):
-            raise StageError(
-                f"{here} is {KINDS.get(stat.S_IFMT(mode), 'a file')}, a folder of the job's own was wanted",
-                code="folder-occupied",
-                action="Remove it, or give the channel another local_dir; links are not followed.",
-                exit_code=Exit.NODE,
-            )
+            raise _occupied(here, KINDS.get(stat.S_IFMT(mode), "a file"))
     return True
+
+
+def _occupied(path: str, kind: str) -> StageError:
+    return StageError(
+        f"{path} is {kind}, a folder of the job's own was wanted",
+        code="folder-occupied",
+        action="Remove it, or choose another folder or --root; links are not followed.",
+        exit_code=Exit.NODE,
+    )

@@ -14,9 +14,10 @@ from launcher import disk
 from launcher.core.errors import StoreError
 from launcher.core.record import FailedKey, Synced
 from launcher.core.redact import mask_chunks
+from launcher.reader import FileReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from launcher.core.plan import Plan
     from launcher.core.urls import Location
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LATE = "not uploaded in time"
+GONE = "it is not there any more"
 
 
 class Documents:
@@ -38,6 +40,7 @@ class Documents:
         self._target = target.folder
         self._store = store
         self._secrets = secrets
+        self._documents = (plan.files.log, plan.files.run_json, plan.files.events)
         self._in_place: dict[str, disk.Stamp] = {}
         self._failed: dict[str, str] = {}
         self._left: set[str] = set()
@@ -57,21 +60,22 @@ class Documents:
         """Note what is to be sent now, so that `give_up` can name it."""
         self._left = set(paths)
 
-    def send(self, path: str, stopped: Callable[[], bool], *, last: bool = False) -> None:
+    def send(self, path: str, stopped: Callable[[], bool], *, last: bool = False, text: bytes | None = None) -> None:
         """Put one document in its place if it changed since; what fails is noted, only `Cancelled` is raised.
 
-        With `last` it will not change any more, and is no longer expected.
+        With `last` it will not change any more, must be there, and is no longer expected. A `text` is what it says,
+        whatever the file does.
         """
         key = self._key(path)
+        why: str | None = None
         try:
-            with disk.FileReader(self._plan.root, path, stopped) as reader:
-                if self._in_place.get(key) != reader.stamp:
-                    masked = mask_chunks(reader.chunks(), self._secrets)
-                    self._store.put(self._target.child(key), masked, reader.stamp.size)
-                    self._in_place[key] = reader.stamp
-            why = None
+            if text is None:
+                self._send(path, key, stopped)
+            else:
+                self._put(key, iter((text,)), disk.Stamp(len(text), 0, 0))
         except FileNotFoundError:
-            why = None
+            # a segment moves on while the log is rotated; the documents themselves never go away by our doing
+            why = GONE if last and path in self._documents else None
         except OSError as error:
             why = disk.reason(error)
         except StoreError as error:
@@ -96,14 +100,25 @@ class Documents:
 
     def synced(self) -> Synced:
         """Sum up the whole run."""
+        with self._lock:  # a transfer that was left behind may still end
+            stamps, failures = tuple(self._in_place.values()), dict(self._failed)
         return Synced(
             channel=self.name,
             target=self._target.url,
-            objects=len(self._in_place),
-            bytes=sum(stamp.size for stamp in self._in_place.values()),
+            objects=len(stamps),
+            bytes=sum(stamp.size for stamp in stamps),
             seconds=round(self.seconds, 3),
-            failed=tuple(FailedKey(key, why) for key, why in sorted(self._failed.items())),
+            failed=tuple(FailedKey(key, why) for key, why in sorted(failures.items())),
         )
+
+    def _send(self, path: str, key: str, stopped: Callable[[], bool]) -> None:
+        with FileReader(self._plan.root, path, stopped) as reader:
+            if self._in_place.get(key) != reader.stamp:
+                self._put(key, reader.chunks(), reader.stamp)
+
+    def _put(self, key: str, chunks: Iterator[bytes], stamp: disk.Stamp) -> None:
+        self._store.put(self._target.child(key), mask_chunks(chunks, self._secrets), stamp.size)
+        self._in_place[key] = stamp
 
     def _key(self, path: str) -> str:
         """Name a document so that no node overwrites another's: the label takes the place of the log's own name."""

@@ -49,6 +49,7 @@ def pip_process(plan: Plan, file: str) -> Process:
             "PIP_PROGRESS_BAR": "off",
             "PIP_ROOT_USER_ACTION": "ignore",
             "PYTHONUNBUFFERED": "1",
+            **({"TMPDIR": plan.scratch} if plan.scratch else {}),
         },
         cwd=folder,
     )

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from launcher.core import events
-from launcher.core.bootfile import undeclared, warning_for
 from launcher.core.errors import Exit, StageError, SyncError
 from launcher.core.lifecycle import Phase
 from launcher.core.outcome import sentence
 from launcher.install import pip_file, pip_process
-from launcher.logs import LogFile, Outlet
+from launcher.logs import LogFile, Outlet, plain
 from launcher.protocols import Clock, Processes, Store
 from launcher.report import Report
+from launcher.source import boot_file_warning
 from launcher.stage import StageResult, stage
 from launcher.supervise import Attended, Desk
 from launcher.sync import Sync
@@ -66,7 +66,7 @@ def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets)
     ended = _supervise(plan, world, report, desk, sync)
     told = _tell(world.log, report, desk, ended)
-    _publish(plan, desk, sync)
+    _publish(plan, report, desk, sync)
     outcome = _with_evidence(desk.outcome(), ended)
     if outcome != told:
         report.finish(outcome)
@@ -87,13 +87,8 @@ def _boot_file_warnings(plan: Plan) -> Sequence[str]:
     """What the staged boot file will refuse, unless the plan knew it already."""
     if plan.code is None or plan.code.boot_file is None:
         return ()
-    try:
-        with open(plan.code.boot_file, "rb") as file:
-            names = undeclared(file.read(), plan.processes[0].argv[2:])
-    except OSError:
-        return ()  # the interpreter will say the same, and better
-    warning = warning_for(plan.code.boot_file, names)
-    return (warning,) if names and warning not in plan.warnings else ()
+    warning = boot_file_warning(plan.code.boot_file, plan.processes[0].argv[2:])
+    return (warning,) if warning and warning not in plan.warnings else ()
 
 
 def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
@@ -125,7 +120,7 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     report.phase("run")
     report.event(events.job_running())
     report.event(events.training_started(plan.node.task))
-    threading.Thread(target=_keep_in_sync, args=(sync,), name="sync", daemon=True).start()
+    _sync_meanwhile(sync)
     ended = desk.attend(Phase.RUN, plan.processes[0], world.environ, world.log)
     if ended is not None:
         report.process(ended.ended)
@@ -133,6 +128,13 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     report.phase("sync")
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
     return ended
+
+
+def _sync_meanwhile(sync: Sync) -> None:
+    try:
+        threading.Thread(target=_keep_in_sync, args=(sync,), name="sync", daemon=True).start()
+    except RuntimeError:
+        LOG.warning("the node allows no more threads: outputs are uploaded at the end only")
 
 
 def _keep_in_sync(sync: Sync) -> None:
@@ -143,38 +145,58 @@ def _keep_in_sync(sync: Sync) -> None:
 
 
 def _all_in_place(sync: Sync, stopped: Callable[[], bool]) -> None:
-    failed = [each for entry in sync.finish(stopped) for each in entry.failed]
+    failed = [(entry.channel, each) for entry in sync.finish(stopped) for each in entry.failed]
     if failed:
         raise _not_saved(failed)
 
 
 def _tell(log: LogFile, report: Report, desk: Desk, ended: Attended | None) -> Outcome:
     """Write down how it went so far: in the events, the log, run.json and the termination message."""
+    if log.lost:
+        desk.fail(
+            SyncError(
+                f"{log.lost} bytes of the log could not be written to {log.path}",
+                code="log-incomplete",
+                action="Give the file system of the log more room; the log at its target lacks them too.",
+            )
+        )
     outcome = _with_evidence(desk.outcome(), ended)
     report.event(events.job_ended(outcome.phase), "Info" if outcome.exit_code == 0 else "Error")
     if outcome.cause is not None:  # to the log alone: a terminal gets this sentence from the command
-        log.line(f"{sentence(outcome.cause)}\n".encode(errors="backslashreplace"))
+        log.line(f"{plain(sentence(outcome.cause))}\n".encode(errors="backslashreplace"))
     report.finish(outcome)
+    if report.unwritten is not None:
+        desk.fail(
+            SyncError(
+                "run.json could not be written on the node",
+                code="run-json-unwritable",
+                action="Give its file system room, and leave its folder in place; at the target it is whole.",
+            )
+        )
+        outcome = _with_evidence(desk.outcome(), ended)
+        report.finish(outcome)
     return outcome
 
 
-def _publish(plan: Plan, desk: Desk, sync: Sync) -> None:
+def _publish(plan: Plan, report: Report, desk: Desk, sync: Sync) -> None:
     """Send the log and the documents that are final now; what cannot be sent changes how it went."""
 
     def publish(stopped: Callable[[], bool]) -> None:
-        failed = sync.publish([plan.files.log, plan.files.run_json, plan.files.events], stopped)
+        texts = {} if report.unwritten is None else {plan.files.run_json: report.unwritten}
+        failed = sync.publish([plan.files.log, plan.files.run_json, plan.files.events], stopped, texts)
         if failed:
-            raise _not_saved(failed)
+            raise _not_saved([("log", each) for each in failed])
 
-    desk.during(Phase.SYNC, publish)
+    desk.during(Phase.REPORT, publish)
 
 
-def _not_saved(failed: Sequence[FailedKey]) -> SyncError:
+def _not_saved(failed: Sequence[tuple[str, FailedKey]]) -> SyncError:
+    channel, first = failed[0]
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return SyncError(
-        f"{failed[0].key} could not be put in its place: {failed[0].error}{more}",
+        f"{channel}: {first.key} could not be put in its place: {first.error}{more}",
         code="output-not-saved",
-        action="The files are still on the node; run.json names every one of them.",
+        action="run.json names every such file; what was written is still on the node, unless the job removed it.",
     )
 
 

@@ -170,14 +170,14 @@ class ServiceLog(logging.Handler):
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever is in it; only a traceback has more."""
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        text = f"{PREFIX}{moment},{int(record.msecs):03d} - {record.levelname} - {_plain(record.getMessage())}\n"
+        text = f"{PREFIX}{moment},{int(record.msecs):03d} - {record.levelname} - {plain(record.getMessage())}\n"
         if record.exc_info and record.exc_info[1] is not None:
             lines = "".join(traceback.format_exception(record.exc_info[1])).splitlines()
-            text += "".join(f"{_plain(line)}\n" for line in lines)
+            text += "".join(f"{plain(line)}\n" for line in lines)
         return text
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Make control characters visible: what a file name or a server says must not forge a line or steer a terminal."""
     return text if text.isascii() and text.isprintable() else text.translate(_CONTROLS)
 

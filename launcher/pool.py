@@ -1,4 +1,6 @@
-"""A few threads over many items, for work that waits for the network. It knows nothing of what the work is.
+"""Work on threads: one step of a run beside the main thread, or many items that wait for the network on a few threads.
+
+It knows nothing of what the work is, and hears no signals.
 
 Not concurrent.futures: its threads are joined when the interpreter ends, so one hung transfer would outlive the grace.
 """
@@ -9,18 +11,69 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from launcher.core.errors import Cancelled
+from launcher.core.errors import Cancelled, Exit, LauncherError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+T = TypeVar("T")
 Item = TypeVar("Item")
 _NONE = object()
 
-LOOK = 0.1
+LOOK = 0.05
 """Seconds between two looks at `stopped` while every worker is busy: a hung one does not ask for itself."""
 PATIENCE = 1.0
 """Seconds that workers have to notice a stop; a worker still busy then is left behind, as a daemon."""
+PIDS_MOST = "/sys/fs/cgroup/pids.max"
+
+
+class StepThread(Generic[T]):
+    """Work on a daemon thread: its result or its error, and then a call to whoever waits."""
+
+    def __init__(
+        self, work: Callable[[Callable[[], bool]], T], stopped: Callable[[], bool], wake: Callable[[], None]
+    ) -> None:
+        self._work, self._stopped, self._wake = work, stopped, wake
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.over = False
+
+    def start(self) -> None:
+        """Begin; without a thread the step is over, with that for its error."""
+        try:
+            threading.Thread(target=self._run, name="step", daemon=True).start()
+        except RuntimeError:
+            self.error, self.over = no_threads("begin the next step"), True
+
+    def _run(self) -> None:
+        try:
+            self.result = self._work(self._stopped)
+        except BaseException as error:  # noqa: BLE001 - carried over to the main thread
+            self.error = error
+        self.over = True
+        self._wake()
+
+
+def no_threads(wanted: str) -> LauncherError:
+    """Tell that the node allows no more threads, and by which limits."""
+    return LauncherError(
+        f"could not {wanted}: no thread can be started, {_limits()}",
+        code="no-threads",
+        action="Raise the limit of processes (ulimit -u, or the container's pids limit) or end others of this user.",
+        exit_code=Exit.NODE,
+    )
+
+
+def _limits() -> str:
+    import resource  # noqa: PLC0415 - asked only where it failed
+
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    said = "ulimit -u is unlimited" if most == resource.RLIM_INFINITY else f"ulimit -u is {most:,}"
+    try:
+        with open(PIDS_MOST, encoding="ascii") as file:
+            return f"{said}, pids.max of the container is {file.read().strip()}"
+    except OSError:
+        return said
 
 
 def each(
@@ -30,18 +83,19 @@ def each(
     stopped: Callable[[], bool],
     *,
     apart: bool = False,
+    patience: float = PATIENCE,
 ) -> None:
     """Do the work for every item, on up to `threads` threads; more items than these are taken as workers come free.
 
     `work` gets the item and a function that says whether to break off. The first error stops the rest and is raised
     here; `Cancelled` is raised when `stopped()` left anything undone. One item, or one thread, runs right here, unless
-    `apart`: then a call that hangs can still be left behind.
+    `apart`: then a call that hangs can still be left behind, `patience` seconds after the stop.
     """
     rest = iter(items)
     ahead = list(itertools.islice(rest, max(1, threads)))
     crew = _Crew(work, itertools.chain(ahead, rest), stopped)
     if len(ahead) > 1 or (apart and ahead):
-        crew.hire(len(ahead))
+        crew.hire(len(ahead), patience)
     else:
         crew.labour()
     crew.settle()
@@ -68,15 +122,15 @@ class _Crew(Generic[Item]):
         """Whether to break off: something failed, or someone asked."""
         return self._over or self._stopped()
 
-    def hire(self, threads: int) -> None:
-        """Work on threads until all is done or halted, and then no longer than `PATIENCE`."""
+    def hire(self, threads: int, patience: float) -> None:
+        """Work on threads until all is done or halted, and then no longer than `patience`."""
         for number in range(threads):
             if not self._start(f"transfer-{number}"):
                 break
         with self._changed:
             while self._running and not self.halted():
                 self._changed.wait(LOOK)
-            if not self._changed.wait_for(lambda: not self._running, PATIENCE if self._running else 0):
+            if not self._changed.wait_for(lambda: not self._running, patience if self._running else 0):
                 self._cut = True
             self._over = True
 

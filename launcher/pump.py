@@ -39,14 +39,19 @@ class Pump:
         self._ended = ended
         self._left = False
         self._tail = b""
+        self._cut = False
         self.over = False
         self.error: BaseException | None = None
         _widen(fd)
 
     @property
     def tail(self) -> bytes:
-        """The last bytes, at most 8 KiB."""
-        return self._tail[-TAIL_BYTES:]
+        """The last lines, at most 8 KiB: what was cut may begin inside a secret, and is left out to the line's end."""
+        kept = self._tail[-TAIL_BYTES:]
+        if not self._cut and len(kept) == len(self._tail):
+            return kept
+        ends = [end for end in (kept.find(b"\n"), kept.find(b"\r")) if end >= 0]
+        return kept[min(ends) + 1 :] if ends else kept[TAIL_BYTES // 2 :]
 
     def start(self) -> None:
         """Begin; the pipe is the pump's from now on."""
@@ -76,14 +81,21 @@ class Pump:
             for sink in self._sinks:
                 sink.write(chunk)
             # A large chunk replaces the tail, small ones are gathered and cut rarely.
-            self._tail = bytes(chunk[-TAIL_BYTES:]) if count >= TAIL_BYTES else self._grown(bytes(chunk))
+            if count >= TAIL_BYTES:
+                self._cut = self._cut or bool(self._tail) or count > TAIL_BYTES
+                self._tail = bytes(chunk[-TAIL_BYTES:])
+            else:
+                self._tail = self._grown(bytes(chunk))
             if count == len(buffer) < PIPE_BYTES:
                 buffer = bytearray(PIPE_BYTES)
                 view = memoryview(buffer)
 
     def _grown(self, chunk: bytes) -> bytes:
         tail = self._tail + chunk
-        return tail if len(tail) <= 2 * TAIL_BYTES else tail[-TAIL_BYTES:]
+        if len(tail) <= 2 * TAIL_BYTES:
+            return tail
+        self._cut = True
+        return tail[-TAIL_BYTES:]
 
 
 def _widen(fd: int) -> None:

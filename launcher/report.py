@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,12 +18,15 @@ from launcher.core.record import Cause, Ended, Level, Spell, Staged, Synced
 from launcher.core.redact import mask, masked, redact, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from launcher.core.plan import Plan
     from launcher.protocols import Clock
 
 LOG = logging.getLogger(__name__)
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""A link or a FIFO that a boot file put in the place of a document is not written to, and holds nothing up."""
+
 TERMINATION_BYTES = 4096
 """What Kubernetes keeps of a termination message."""
 
@@ -42,14 +48,15 @@ class Report:
         self._ended: str | None = None
         self._outcome: Outcome | None = None
         self._broken: set[str] = set()
-        self._write(plan.files.plan, to_json(self._plan, secrets))
+        self._put(write_whole, plan.files.plan, to_json(self._plan, secrets))
 
     def event(self, message: str, level: Level = "Info") -> None:
         """Note a moment in the service's words: one line of events.jsonl, and one of the log."""
         message = mask(message, self._secrets)
         LOG.log(_LEVELS[level], "%s", message)
         line = {"time": self._clock.now(), "level": level, "message": message, "source": _source(message)}
-        self._append(self._plan.files.events, json.dumps(line, ensure_ascii=False) + "\n")
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        self._put(append, self._plan.files.events, text.encode(errors="backslashreplace"))
 
     def staged(self, entry: Staged) -> None:
         """Note what one channel brought."""
@@ -76,9 +83,14 @@ class Report:
         self._ended = self._clock.now()
         self.write()
         if self._plan.files.report:
-            self._write(self._plan.files.report, self._document())
+            self._put(write_where_asked, self._plan.files.report, self._document())
         if self._plan.files.termination:
-            self._overwrite(self._plan.files.termination, termination_message(self._masked_outcome()))
+            self._put(write_where_asked, self._plan.files.termination, termination_message(self._masked_outcome()))
+
+    @property
+    def unwritten(self) -> bytes | None:
+        """run.json as it should be on the node, where it could not be written; it can still be sent."""
+        return self._document() if self._plan.files.run_json in self._broken else None
 
     def defect(self, error: BaseException) -> None:
         """Note that the launcher itself broke; the traceback goes to whoever called."""
@@ -91,7 +103,7 @@ class Report:
 
     def write(self) -> None:
         """Replace run.json by what is known now."""
-        self._write(self._plan.files.run_json, self._document())
+        self._put(write_whole, self._plan.files.run_json, self._document())
 
     def _close_phase(self) -> None:
         if self._timeline and self._timeline[-1].ended is None:
@@ -130,31 +142,16 @@ class Report:
             "ended": self._ended,
         }
 
-    def _write(self, path: str, content: bytes) -> None:
+    def _put(self, how: Callable[[str, bytes], None], path: str, content: bytes) -> None:
+        """Write without ever stopping the run; what cannot be written is said once, until it can again."""
         try:
-            write_whole(path, content)
+            how(path, content)
         except OSError as error:
-            self._cannot(path, error)
-
-    def _append(self, path: str, text: str) -> None:
-        try:
-            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-        except OSError as error:
-            self._cannot(path, error)
-
-    def _overwrite(self, path: str, content: bytes) -> None:
-        """In place: the termination log is a mount, and a mount cannot be replaced."""
-        try:
-            with open(path, "wb") as file:
-                file.write(content)
-        except OSError as error:
-            self._cannot(path, error)
-
-    def _cannot(self, path: str, error: OSError) -> None:
-        if path not in self._broken:
+            if path not in self._broken:
+                LOG.warning("%s cannot be written (%s); the run goes on without it", path, error.strerror)
             self._broken.add(path)
-            LOG.warning("%s cannot be written (%s); the run goes on without it", path, error.strerror)
+        else:
+            self._broken.discard(path)
 
 
 def refusal(error: LauncherError) -> dict[str, Any]:
@@ -168,9 +165,36 @@ def refusal(error: LauncherError) -> dict[str, Any]:
 def write_whole(path: str, content: bytes) -> None:
     """Write a file that is whole at every moment. Raises OSError."""
     part = f"{os.path.dirname(path)}/.launcher-part-{os.path.basename(path)}-{os.getpid()}"
-    with open(part, "wb") as file:
+    try:
+        with os.fdopen(os.open(part, _FLAGS | os.O_TRUNC, 0o644), "wb") as file:
+            file.write(content)
+        os.replace(part, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def append(path: str, content: bytes) -> None:
+    """Add to a regular file, and to nothing that lies in its place. Raises OSError."""
+    with os.fdopen(os.open(path, _FLAGS | os.O_APPEND, 0o644), "ab") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
         file.write(content)
-    os.replace(part, path)
+
+
+def write_where_asked(path: str, content: bytes) -> None:
+    """Write to a place that a person named: a device or a mount is written in place. Raises OSError."""
+    if not os.path.exists(path) or os.path.isfile(path):
+        try:
+            write_whole(os.path.realpath(path), content)
+        except OSError as error:
+            if error.errno != errno.EBUSY:  # a mounted file, as the termination log is, cannot be replaced
+                raise
+        else:
+            return
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC), "wb") as file:
+        file.write(content)
 
 
 def termination_message(outcome: dict[str, Any]) -> bytes:

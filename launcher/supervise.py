@@ -9,13 +9,13 @@ import logging
 import os
 import threading
 from signal import SIGKILL, Signals
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from launcher.core.errors import BootError, Cancelled, Exit, LauncherError
+from launcher.core.errors import Cancelled, LauncherError
 from launcher.core.lifecycle import (
-    SYNC_UNFINISHED,
+    UNFINISHED,
     Action,
     Cancel,
     Entered,
@@ -39,6 +39,7 @@ from launcher.core.lifecycle import (
 from launcher.core.outcome import Outcome, outcome
 from launcher.core.record import Cause, Ended
 from launcher.logs import Outlet
+from launcher.pool import StepThread, no_threads
 from launcher.pump import Pump
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 DRAIN_S = 2.0
 """How long an output that somebody still holds open is read on (contract: times at the end)."""
+DRAIN_LEAST_S = 0.1
+"""The same where no time is left: a pump needs a moment to find that the output has ended."""
 
 T = TypeVar("T")
 
@@ -103,14 +106,14 @@ class Desk:
         """Run a step on a thread of its own and hear signals meanwhile; its result, or None when the state says why.
 
         `work` gets a question to ask between parts: True means stop now and raise `Cancelled`. To return is to say
-        that everything is done. Nothing but the final sync starts once the run is interrupted or has failed.
+        that everything is done. Nothing but the sync and the report starts once the run is interrupted or has failed.
         An exception that is no `LauncherError` is a defect and is raised here.
         """
         self._cancel = threading.Event()
         self._enter(phase)
         if not self._may_begin(phase):
             return None
-        step = _Step(work, self._cancel.is_set, self._processes.wake)
+        step = StepThread(work, self._cancel.is_set, self._processes.wake)
         step.start()
         while not (step.over or self._state.left):
             self._attend_until(None)
@@ -158,7 +161,7 @@ class Desk:
         self._attend_until(self._clock.monotonic())
 
     def _may_begin(self, phase: Phase) -> bool:
-        return not self._state.left and (self._state.going or phase is Phase.SYNC)
+        return not self._state.left and (self._state.going or phase in UNFINISHED)
 
     def _attend_until(self, until: float | None) -> None:
         """Wait once, at most until then or until the state has something to do."""
@@ -204,32 +207,48 @@ class Desk:
         if error is None:
             return None
         if isinstance(error, Cancelled) and self._cancel.is_set():
-            return Failure(Exit.NOT_SAVED, SYNC_UNFINISHED) if self._state.phase is Phase.SYNC else None
+            return UNFINISHED.get(self._state.phase)
         if isinstance(error, LauncherError):
             return _failure(error)
         raise error
 
     def _start(
         self, process: Process, env: Mapping[str, str], out: tuple[Outlet, LogFile], err: tuple[Outlet, LogFile]
-    ) -> tuple[int | None, tuple[Pump, Pump]]:
-        out_pipe, out_end = os.pipe()
-        err_pipe, err_end = os.pipe()
-        pumps = Pump(out_pipe, out, self._processes.wake), Pump(err_pipe, err, self._processes.wake)
+    ) -> tuple[int | None, tuple[Pump, ...]]:
+        ends: list[int] = []
+        pumps: list[Pump] = []
         pid: int | None = None
         try:
-            pid = self._processes.start(process.argv, {**env, **process.env}, process.cwd, out_end, err_end)
-        except BootError as error:
+            # The pumps first: where there is no thread for them, there is no child that nobody reads.
+            for sinks in (out, err):
+                pump, end = self._pump(sinks)
+                pumps.append(pump)
+                ends.append(end)
+            pid = self._processes.start(process.argv, {**env, **process.env}, process.cwd, ends[0], ends[1])
+        except LauncherError as error:
             self._decide(StartFailed(_failure(error)), self._clock.monotonic())
         finally:
-            os.close(out_end)
-            os.close(err_end)
-            # Started in any case: without a child they see the end at once and close their pipes.
-            for pump in pumps:
-                pump.start()
+            # Without a child the pumps see the end at once and close their pipes.
+            for end in ends:
+                os.close(end)
         if pid is not None:
             self._groups = (pid,)
             self._decide(Started(pid), self._clock.monotonic())
-        return pid, pumps
+        return pid, tuple(pumps)
+
+    def _pump(self, sinks: tuple[Outlet, LogFile]) -> tuple[Pump, int]:
+        """A pump at work, and the end of the pipe for whoever writes."""
+        pipe, end = os.pipe()
+        try:
+            pump = Pump(pipe, sinks, self._processes.wake)
+            pump.start()
+        except BaseException as error:
+            os.close(pipe)
+            os.close(end)
+            if isinstance(error, RuntimeError):
+                raise no_threads("take the output of a process") from error
+            raise
+        return pump, end
 
     def _until_ended(self, pid: int) -> None:
         while pid in self._state.running:
@@ -242,9 +261,9 @@ class Desk:
             self._attend_until(None)
 
     def _drain(self, pumps: tuple[Pump, ...]) -> None:
-        until = self._clock.monotonic() + DRAIN_S
+        now = self._clock.monotonic()
         while not all(pump.over for pump in pumps):
-            end = min(until, settle_by(self._state) or until)
+            end = max(now + DRAIN_LEAST_S, min(now + DRAIN_S, settle_by(self._state) or now + DRAIN_S))
             if self._clock.monotonic() >= end:
                 _log.warning("an output is held open by a process that did not end; it is read no further")
                 break
@@ -254,7 +273,7 @@ class Desk:
             if pump.error is not None:
                 raise pump.error
 
-    def _attended(self, process: Process, pid: int, started: str, pumps: tuple[Pump, Pump]) -> Attended:
+    def _attended(self, process: Process, pid: int, started: str, pumps: tuple[Pump, ...]) -> Attended:
         exited, at = self._exits.pop(pid, (None, None))
         ended = Ended(
             rank=process.rank,
@@ -268,29 +287,6 @@ class Desk:
         )
         code = exited.code if exited else 128 + SIGKILL
         return Attended(ended=ended, code=code, stdout=pumps[0].tail, stderr=pumps[1].tail)
-
-
-class _Step(Generic[T]):
-    """Work on a daemon thread: its result or its error, and then a call to whoever waits."""
-
-    def __init__(
-        self, work: Callable[[Callable[[], bool]], T], stopped: Callable[[], bool], wake: Callable[[], None]
-    ) -> None:
-        self._work, self._stopped, self._wake = work, stopped, wake
-        self.result: T | None = None
-        self.error: BaseException | None = None
-        self.over = False
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, name="step", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self.result = self._work(self._stopped)
-        except BaseException as error:  # noqa: BLE001 - carried over to the main thread
-            self.error = error
-        self.over = True
-        self._wake()
 
 
 def _failure(error: LauncherError) -> Failure:

@@ -34,7 +34,10 @@ LOG_FIRST, LOG_MOST = 1.0, 30.0
 """Seconds between uploads of the log: it doubles from the first to the most."""
 SHORTEST = 0.05
 """Seconds below which no period goes, whatever the job says."""
-LOOK = 0.1
+LOOK = 0.05
+"""Seconds between two looks at `stopped` while somebody else is waited for."""
+PATIENCE = 0.1
+"""Seconds that transfers have to notice a stop: the report that names what they left has little more."""
 
 
 _Sending = tuple["Folder | Documents", str]
@@ -103,7 +106,8 @@ class Sync:
     def finish(self, stopped: Stopped) -> tuple[Synced, ...]:
         """Put everything in its place, newest first, the log after the outputs, the manifests last.
 
-        Never raises for what could not be put: it is named in the result, also when `stopped()` cut it short.
+        Never raises for what could not be put: it is named in the result, also when `stopped()` cut it short. A log
+        that was only not in time is named by `publish`, which has a time of its own for it.
         """
         started = self._clock.monotonic()
         self.halt()
@@ -117,18 +121,26 @@ class Sync:
             self._wait_for_turn(stopped)
             self._each((folder.write_manifest for folder in self._folders), stopped)
         except Cancelled:
-            for one in self._all():
-                one.give_up()
+            for folder in self._folders:
+                folder.give_up()
         seconds = self._clock.monotonic() - started
         return tuple(self._sum_up(one, seconds) for one in self._all())
 
-    def publish(self, paths: Sequence[str], stopped: Stopped = lambda: False) -> tuple[FailedKey, ...]:
-        """Upload documents that are final now (run.json, the events, the log again if it grew); what failed."""
+    def publish(
+        self, paths: Sequence[str], stopped: Stopped = lambda: False, texts: Mapping[str, bytes] | None = None
+    ) -> tuple[FailedKey, ...]:
+        """Upload documents that are final now (run.json, the events, the log again if it grew); what failed.
+
+        The log brings its segments along, last. `texts` says what is sent in place of a file that could not be written.
+        """
         if self._documents is None:
             return ()
+        send, texts = self._documents.send, texts or {}
+        if self._plan.files.log in paths:
+            paths = tuple(dict.fromkeys((*paths, *self._documents.segments())))
         self._documents.expect(paths)
         try:
-            self._each((partial(self._documents.send, path, last=True) for path in paths), stopped)
+            self._each((partial(send, path, last=True, text=texts.get(path)) for path in paths), stopped)
         except Cancelled:
             self._documents.give_up()
         return self._documents.failures(paths)
@@ -202,7 +214,7 @@ class Sync:
 
     def _each(self, tasks: Iterable[Task], stopped: Stopped) -> None:
         """Run tasks on threads that can be left behind: no put that hangs may hold the end of the run."""
-        each(_run, tasks, self._plan.transfers, stopped, apart=True)
+        each(_run, tasks, self._plan.transfers, stopped, apart=True, patience=PATIENCE)
 
     def _all(self) -> tuple[Folder | Documents, ...]:
         return self._folders if self._documents is None else (*self._folders, self._documents)

@@ -17,6 +17,7 @@ from launcher.core.keys import KEY_MOST, OWN, is_own, readable
 from launcher.core.manifest import Entry, Manifest, dump_manifest, manifest_at
 from launcher.core.record import FailedKey, Synced
 from launcher.core.urls import wrong_key
+from launcher.reader import FileReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -144,13 +145,15 @@ class Folder:
 
     def synced(self) -> Synced:
         """Sum up the whole run."""
+        with self._lock:  # a transfer that was left behind may still end
+            done, failures = tuple(self._done.values()), self._failures()
         return Synced(
             channel=self.name,
             target=self._target.url,
-            objects=len(self._done),
-            bytes=sum(entry.size for entry in self._done.values()),
+            objects=len(done),
+            bytes=sum(entry.size for entry in done),
             seconds=round(self.seconds, 3),
-            failed=tuple(FailedKey(readable(key), why) for key, why in sorted(self._failures().items())),
+            failed=tuple(FailedKey(readable(key), why) for key, why in sorted(failures.items())),
             manifest=self._manifest,
         )
 
@@ -168,10 +171,11 @@ class Folder:
             if not disk.is_there(self._plan.root, self._path):
                 self._odd[self._path] = "gone"
         except LauncherError as error:
-            self._unreadable["."] = str(error)
+            self._unreadable[self._path] = str(error)
             return {}
         found = disk.scan(self._path)
-        self._unreadable.update(found.errors)
+        # the folder as a whole is told by its path: no key stands for it
+        self._unreadable.update({self._path if path == "." else path: why for path, why in found.errors.items()})
         self._odd.update({path: kind for path, kind in found.odd.items() if not is_own(path)})
         due = {path: stamp for path, stamp in found.files.items() if self._is_due(path, stamp)}
         for path in self._unsent.keys() - due.keys() - {self._own_key}:
@@ -214,7 +218,7 @@ class Folder:
 
     def _send(self, path: str, stopped: Callable[[], bool]) -> bool:
         """Send a file as it stands; whether it still stood so at the end."""
-        with disk.FileReader(self._plan.root, os.path.join(self._path, path), stopped, summed=True) as reader:
+        with FileReader(self._plan.root, os.path.join(self._path, path), stopped, summed=True) as reader:
             if self._in_place.get(path) == reader.stamp:
                 return True
             self._store.put(self._target.child(path), reader.chunks(), reader.stamp.size)

@@ -94,7 +94,9 @@ class Rig:
         path = os.path.dirname(sys.executable) + ":" + own.get("PATH", "")
         return {**own, "PATH": path, **self.store.env, **(more or {})}
 
-    def argv(self, command: str = "run", *arguments: str, job: str | None = None) -> tuple[str, ...]:
+    def argv(
+        self, command: str = "run", *arguments: str, job: str | None = None, store: bool = True
+    ) -> tuple[str, ...]:
         """The launcher's argv for this rig; the job is written to a file unless one is named."""
         if job is None:
             path = self.folder / "job.json"
@@ -104,7 +106,7 @@ class Rig:
             *LAUNCHER,
             command,
             *([job] if job else []),
-            *self.store.launcher_args,
+            *(self.store.launcher_args if store else ()),
             "--root",
             str(self.root),
             *arguments,
@@ -117,10 +119,11 @@ class Rig:
         job: str | None = None,
         env: Mapping[str, str] | None = None,
         text: str | None = None,
+        store: bool = True,
     ) -> Result:
         """Run the launcher to its end."""
         done = subprocess.run(
-            self.argv(command, *arguments, job=job),
+            self.argv(command, *arguments, job=job, store=store),
             env=self.env(env),
             input=text,
             capture_output=True,

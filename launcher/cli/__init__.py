@@ -85,8 +85,10 @@ def told(error: Exception, about: str = "") -> int:
     """Tell a person of an error, one line for each problem; returns the exit code. A defect keeps its traceback."""
     if not isinstance(error, LauncherError) or os.environ.get("LAUNCHER_DEBUG") == "1":
         import traceback
+        from contextlib import suppress
 
-        traceback.print_exception(error)
+        with suppress(OSError):
+            traceback.print_exception(error)
     if not isinstance(error, LauncherError):
         say(f"error: {about}defect in the launcher: {type(error).__name__}: {error}")
         return Exit.DEFECT
@@ -99,5 +101,22 @@ def told(error: Exception, about: str = "") -> int:
 
 
 def say(line: str) -> None:
-    """One line for a person on stderr; whatever a document put into it cannot move the cursor."""
-    click.echo("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line), err=True)
+    """One line for a person on stderr, without control characters; a stderr that is gone, full or stuck loses it."""
+    from launcher.logs import Outlet, plain
+
+    Outlet(2, "stderr").line(f"{plain(line)}\n".encode(errors="backslashreplace"))
+
+
+def result(text: str) -> None:
+    """What a program may read, on stdout. Raises LauncherError when stdout does not take it."""
+    try:
+        click.echo(text, nl=not text.endswith("\n"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LauncherError(
+            f"the result cannot be written to standard output: {error.strerror}",
+            code="result-unwritable",
+            action="Free space there, or send it elsewhere.",
+            exit_code=Exit.NOT_SAVED,
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -28,12 +27,12 @@ SUFFIXES = (".json", ".yaml", ".yml")
 def load_job(request: Request, environ: Mapping[str, str], fetch: Callable[[str], bytes]) -> Completed:
     """The whole job that a command line names. Raises SpecError, click.UsageError, or the store's error."""
     name, data = _job_source(request, environ, fetch)
+    wanted = request.algorithm or environ.get("LAUNCHER_ALGORITHMS")
+    algorithms = load_algorithms(wanted, fetch) if wanted else []
     log = Log()
     try:
         job = parse_job(_expect(read_document(data, name), "job"), log)
-        wanted = request.algorithm or environ.get("LAUNCHER_ALGORITHMS")
-        algorithm = find_algorithm(job, load_algorithms(wanted, fetch)) if wanted else None
-        completed = complete(job, algorithm, request.overrides)
+        completed = complete(job, find_algorithm(job, algorithms), request.overrides)
     except SpecError as error:
         raise SpecError([_named(problem, name) for problem in error.problems]) from error
     return Completed(job=completed.job, warnings=(*log.warnings, *completed.warnings))
@@ -45,26 +44,31 @@ def load_algorithms(place: str, fetch: Callable[[str], bytes]) -> list[Algorithm
         return [_algorithm(place, fetch(place))]
     if not os.path.isdir(place):
         return [_algorithm(place, read_file(place))]
-    paths = (os.path.join(place, name) for name in sorted(os.listdir(place)) if name.endswith(SUFFIXES))
-    documents = [(path, read_document(read_file(path), path)) for path in paths]
-    return [parse_algorithm(document, Log()) for _, document in documents if kind_of(document) == "algorithm"]
+    try:
+        paths = [os.path.join(place, name) for name in sorted(os.listdir(place)) if name.endswith(SUFFIXES)]
+    except OSError as error:
+        raise _unreadable(place, error) from error
+    return [found for path in filter(os.path.isfile, paths) if (found := _algorithm_among(path)) is not None]
 
 
 def read_file(path: str) -> bytes:
     """The bytes of a document (`-` is standard input), bounded. Raises LauncherError 66 or 77."""
     try:
         if path == "-":
-            return sys.stdin.buffer.read(MOST_BYTES + 1)
+            return os.fdopen(0, "rb", closefd=False).read(MOST_BYTES + 1)
         with open(path, "rb") as file:
             return file.read(MOST_BYTES + 1)
     except OSError as error:
-        refused = isinstance(error, PermissionError)
-        raise LauncherError(
-            f"{path}: cannot be read: {error.strerror}",
-            code="document-unreadable",
-            action="Give a file that is there and may be read, or - for standard input.",
-            exit_code=Exit.REFUSED if refused else Exit.MISSING,
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> LauncherError:
+    return LauncherError(
+        f"{path}: cannot be read: {error.strerror}",
+        code="document-unreadable",
+        action="Give a file that is there and may be read, or - for standard input.",
+        exit_code=Exit.REFUSED if isinstance(error, PermissionError) else Exit.MISSING,
+    )
 
 
 def _job_source(request: Request, environ: Mapping[str, str], fetch: Callable[[str], bytes]) -> tuple[str, bytes]:
@@ -86,6 +90,17 @@ def _algorithm(name: str, data: bytes) -> Algorithm:
         return parse_algorithm(_expect(read_document(data, name), "algorithm"), Log())
     except SpecError as error:
         raise SpecError([_named(problem, name) for problem in error.problems]) from error
+
+
+def _algorithm_among(path: str) -> Algorithm | None:
+    """The algorithm of one file of a folder; files that are something else are left alone."""
+    data = read_file(path)
+    try:
+        return (
+            parse_algorithm(document, Log()) if kind_of(document := read_document(data, path)) == "algorithm" else None
+        )
+    except SpecError as error:
+        raise SpecError([Problem(path=path, message=str(each)) for each in error.problems]) from error
 
 
 def _expect(document: Json, kind: str) -> Json:

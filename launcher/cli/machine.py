@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from launcher.core.environ import interpreters, search_path
+from launcher.core.errors import PlanError
 from launcher.core.facts import Facts, StoreFacts
 from launcher.core.layout import Layout
 
@@ -26,7 +27,7 @@ def gather(
     job: Job, request: Request, environ: Mapping[str, str], settings: Settings, store: StoreFacts | None
 ) -> Facts:
     """Everything that a plan needs to know of this machine; nothing is changed."""
-    root = os.path.abspath(request.root)
+    root = absolute(request.root)
     layout = Layout(root=root)
     facts = Facts(
         environ=environ,
@@ -38,7 +39,7 @@ def gather(
         cache=root != "/" or os.access(layout.cache, os.W_OK),
         conda=os.path.isdir(layout.conda),
         termination=_termination(settings),
-        report=os.path.abspath(request.report) if request.report else None,
+        report=absolute(request.report) if request.report else None,
     )
     user = (job.algorithm.environments if job.algorithm else None) or {}
     path = search_path(facts, layout, user)
@@ -49,17 +50,31 @@ def gather(
     )
 
 
+def absolute(path: str) -> str:
+    """A path from the command line, from where the launcher was started. Raises PlanError where that is gone."""
+    if path.startswith("/"):
+        return os.path.normpath(path)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise PlanError(
+            f"{path} is relative to a working directory that does not exist any more",
+            code="no-working-directory",
+            action="Change to a directory that is there, or give absolute paths.",
+        ) from error
+
+
 def find_program(names: Iterable[str], path: str) -> str | None:
     """The first of these programs that is on a search path and may be run."""
     for name in names:
         places = [name] if "/" in name else [os.path.join(folder, name) for folder in path.split(":") if folder]
         for place in places:
             if os.path.isfile(place) and os.access(place, os.X_OK):
-                return os.path.abspath(place)
+                return absolute(place)
     return None
 
 
 def _termination(settings: Settings) -> str | None:
     if settings.termination_log:
-        return os.path.abspath(settings.termination_log)
+        return absolute(settings.termination_log)
     return TERMINATION_LOG if os.path.isfile(TERMINATION_LOG) else None

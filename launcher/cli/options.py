@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from launcher.core.complete import Overrides
 from launcher.core.frozen import Record
+from launcher.core.settings import MOST_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Request(Record, frozen=True, kw_only=True):
-    """What the command line asks for. `grace` in seconds, None where the setting decides."""
+    """What the command line asks for. `grace` in seconds, None where the setting decides; `secrets` came by `@env:`."""
 
     job: str | None = None
     algorithm: str | None = None
@@ -25,6 +27,7 @@ class Request(Record, frozen=True, kw_only=True):
     overrides: Overrides = Overrides()
     grace: float | None = None
     report: str | None = None
+    secrets: tuple[str, ...] = ()
 
 
 def job_options(function: F) -> F:
@@ -37,7 +40,7 @@ def job_options(function: F) -> F:
         click.option("--set", "values", metavar="NAME=VALUE", multiple=True, help="Hyperparameter (or NAME=@env:VAR)."),
         click.option("--env", "variables", metavar="NAME=VALUE", multiple=True, help="Variable of the boot file."),
         click.option("--dataset", "datasets", metavar="ID/VERSION=URL", multiple=True, help="Where a dataset lies."),
-        click.option("--grace", type=click.FloatRange(0, 86400), help="Seconds from SIGTERM to the end [default: 25]."),
+        click.option("--grace", type=float, help="Seconds from SIGTERM to the end [default: 25]."),
         click.option("--report", metavar="FILE", help="A second copy of run.json."),
     )
     for decorator in reversed(decorators):
@@ -47,13 +50,34 @@ def job_options(function: F) -> F:
 
 def request(environ: dict[str, str], options: dict[str, Any]) -> Request:
     """The command line as a value. Raises click.UsageError."""
-    values = tuple(_value(pair, environ) for pair in options.pop("values"))
+    given = options.pop("values")
+    values = tuple(_value(pair, environ) for pair in given)
+    secrets = tuple(value for pair, (_, value) in zip(given, values, strict=True) if "=@env:" in pair)
+    _check(options)
     overrides = Overrides(
         values=values,
         variables=tuple(_pair(pair, "--env") for pair in options.pop("variables")),
-        datasets=tuple(_pair(pair, "--dataset") for pair in options.pop("datasets")),
+        datasets=tuple(_dataset(pair) for pair in options.pop("datasets")),
     )
-    return Request(overrides=overrides, **options)
+    return Request(overrides=overrides, secrets=secrets, **options)
+
+
+def _check(options: dict[str, Any]) -> None:
+    for name in ("root", "store", "algorithm", "report"):
+        if options[name] == "":
+            raise click.UsageError(f"--{name}: the value is empty; was a shell variable not set?")
+    grace = options["grace"]
+    if grace is not None and not 0 <= grace <= MOST_GRACE:  # a NaN is in no range
+        raise click.UsageError(f"--grace {grace:g}: expected seconds from 0 to {MOST_GRACE:g}.")
+    if options["report"] and os.path.isdir(options["report"]):
+        raise click.UsageError(f"--report {options['report']}: expected a file, found a folder.")
+
+
+def _dataset(text: str) -> tuple[str, str]:
+    name, url = _pair(text, "--dataset")
+    if "/" not in name:
+        raise click.UsageError(f"--dataset {text!r}: expected ID/VERSION=URL.")
+    return name, url
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -10,12 +10,12 @@ import msgspec
 from launcher.cli.documents import load_job
 from launcher.cli.machine import gather
 from launcher.cli.stores import HOW_TO_NAME_A_STORE, Opened, open_store
-from launcher.core.bootfile import undeclared, warning_for
-from launcher.core.errors import Exit, PlanError
+from launcher.core.errors import Exit, PlanError, SpecError
 from launcher.core.plan import Plan
 from launcher.core.planning import plan as decide
-from launcher.core.redact import plan_secrets, secret_values
+from launcher.core.redact import mask, plan_secrets, secret_values
 from launcher.core.settings import read_settings
+from launcher.source import boot_file_warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,15 +40,24 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(request: Request, environ: Mapping[str, str]) -> Ready:
-    """Read, complete and plan; nothing is changed. Raises LauncherError and click.UsageError."""
+    """Read, complete and plan; nothing is changed. Raises LauncherError, its secrets masked, and click.UsageError."""
+    own = secret_values((*environ.items(), *request.overrides.values), request.secrets)
+    try:
+        return _prepare(request, environ, own)
+    except SpecError as error:
+        problems = [msgspec.structs.replace(each, message=mask(each.message, own)) for each in error.problems]
+        raise SpecError(problems) from error
+
+
+def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...]) -> Ready:
     settings = read_settings(environ)
     opened = open_store(request.store, environ, settings)
     completed = load_job(request, environ, opened.read)
     facts = gather(completed.job, request, environ, settings, opened.facts)
     plan = decide(completed.job, facts, [*opened.warnings, *map(str, completed.warnings)])
     plan = _with_boot_file_warning(plan, opened)
-    secrets = secret_values(environ.items(), opened.secrets())
-    return Ready(plan=plan, opened=opened, secrets=tuple({*secrets, *plan_secrets(plan, secrets)}))
+    secrets = plan_secrets(plan, (*own, *opened.secrets()))
+    return Ready(plan=plan, opened=opened, secrets=secrets)
 
 
 def need_store(ready: Ready) -> None:
@@ -71,11 +80,6 @@ def _with_boot_file_warning(plan: Plan, opened: Opened) -> Plan:
     path = opened.local_path(plan.code.source) if plan.code and plan.code.source else None
     if plan.code is None or plan.code.boot_file is None or path is None:
         return plan
-    try:
-        with open(os.path.join(path, os.path.relpath(plan.code.boot_file, plan.code.path)), "rb") as file:
-            names = undeclared(file.read(), plan.processes[0].argv[2:])
-    except OSError:
-        return plan  # staging will say what is not there
-    if not names:
-        return plan
-    return msgspec.structs.replace(plan, warnings=(*plan.warnings, warning_for(plan.code.boot_file, names)))
+    place = os.path.join(path, os.path.relpath(plan.code.boot_file, plan.code.path))
+    warning = boot_file_warning(place, plan.processes[0].argv[2:])
+    return msgspec.structs.replace(plan, warnings=(*plan.warnings, warning)) if warning else plan

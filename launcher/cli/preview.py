@@ -28,16 +28,15 @@ def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click pass
       launcher preview job.json --store ./store --root ./root
       launcher preview job.json --json | python -m json.tool
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
-    from launcher.cli import say
+    from launcher.cli import result, say
     from launcher.cli.prepare import prepare
 
     ready = prepare(request(dict(os.environ), options), dict(os.environ))
     plan = redact(ready.plan, ready.secrets)
     if as_json:
-        click.echo(to_json(plan, ready.secrets), nl=False)
+        result(to_json(plan, ready.secrets).decode())
         return
-    for line in tree(plan):
-        click.echo(line)
+    result("\n".join(tree(plan)))
     for warning in plan.warnings:
         say(f"warning: {warning}")
 

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 import os
-from contextlib import suppress
+import signal
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher import disk
 from launcher.adapters.clock import SystemClock
 from launcher.adapters.process import SystemProcesses
 from launcher.cli import say
-from launcher.cli.machine import TERMINATION_LOG
-from launcher.cli.options import Request, job_options, request
+from launcher.cli.machine import TERMINATION_LOG, absolute
+from launcher.cli.options import job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError, PlanError
 from launcher.core.layout import Layout
-from launcher.core.outcome import sentence
-from launcher.core.redact import mask, to_json
+from launcher.core.outcome import Outcome, sentence
+from launcher.core.record import Cause
+from launcher.core.redact import mask, plan_secrets, to_json
 from launcher.job import World
 from launcher.job import run as run_job
 from launcher.logs import LogFile, Outlet, ServiceLog
-from launcher.report import refusal, termination_message, write_whole
+from launcher.report import refusal, termination_message, write_where_asked, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(BaseException):
+    """A signal came before there was a job to end."""
 
 
 @click.command(name="run")
@@ -41,20 +51,23 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
       launcher run job.json --store ./store --root ./root --set lr=0.01
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     environ = dict(os.environ)
-    wanted = request(environ, options)
     err = Outlet(2, "stderr")
     lines = ServiceLog(err)
     logger = logging.getLogger("launcher")
     logger.addHandler(lines)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
-    with SystemProcesses() as processes:  # from here on a signal is heard, not suffered
-        try:
-            ready = prepare(wanted, environ)
-            need_store(ready)
-            log = _open_log(ready)
-        except LauncherError as error:
-            _leave_word(wanted, environ, error)
-            raise
+    try:
+        with _interruptible():
+            ready, secrets, log = _begin(dict(options), environ)
+    except Interrupted as stop:
+        outcome = _interrupted(stop.args[0])
+        _leave_word(options, environ, {"version": 1, **_plain(outcome)})
+        say(sentence(outcome.cause) if outcome.cause else "")
+        return outcome.exit_code
+    except Exception as error:
+        _leave_word(options, environ, refusal(_as_ours(error)))
+        raise
+    with SystemProcesses() as processes:  # from here on a signal is heard and answered
         lines.open(log)
         world = World(
             store=ready.store,
@@ -64,44 +77,108 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
             log=log,
             out=Outlet(1, "stdout"),
             err=err,
-            secrets=ready.secrets,
+            secrets=secrets,
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
         outcome = run_job(ready.plan, world)
     if outcome.cause is not None:
-        say(mask(sentence(outcome.cause), ready.secrets))
+        say(mask(sentence(outcome.cause), secrets))
     return outcome.exit_code
 
 
-def _open_log(ready: Ready) -> LogFile:
-    """The job's log, its folder made. Raises LauncherError: without a place for its log no training starts."""
-    path = ready.plan.files.log
+def _begin(options: dict[str, Any], environ: dict[str, str]) -> tuple[Ready, tuple[str, ...], LogFile]:
+    """The plan, every secret there is, and the job's log, its folder made and this launcher's alone."""
+    ready = prepare(request(environ, options), environ)
+    need_store(ready)
+    secrets = plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets()))
+    folder = os.path.dirname(ready.plan.files.log)
+    disk.make_folder(ready.plan.root, folder)
+    _claim(folder)
+    return ready, secrets, LogFile(ready.plan.files.log)
+
+
+def _claim(folder: str) -> None:
+    """Keep other launchers out of this root for as long as this process lives. Raises PlanError."""
+    path = f"{folder}/.launcher.lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        descriptor = os.open(path, flags, 0o600)  # open until the process ends: that is the claim
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d\n" % os.getpid())
+    except BlockingIOError as error:
+        with open(path, encoding="ascii", errors="replace") as file:
+            owner = file.read(20).strip()
+        raise PlanError(
+            f"another launcher (pid {owner or 'unknown'}) runs a job in {folder}",
+            code="root-in-use",
+            action="Wait for it, or give this one a --root of its own.",
+            exit_code=Exit.NODE,
+        ) from error
     except OSError as error:
         raise PlanError(
-            f"the log folder {os.path.dirname(path)} cannot be made: {error.strerror}",
+            f"the log folder {folder} cannot be used: {path}: {error.strerror}",
             code="log-folder",
             action="Run as a user who may write there, or give --root DIR.",
             exit_code=Exit.REFUSED if isinstance(error, PermissionError) else Exit.NODE,
         ) from error
-    return LogFile(path)
 
 
-def _leave_word(wanted: Request, environ: Mapping[str, str], error: LauncherError) -> None:
-    """run.json and the termination message of a job that was refused, where a place for them is known."""
-    outcome = refusal(error)
-    folder = Layout(root=os.path.abspath(wanted.root)).log_dir
-    places = [wanted.report] if wanted.report else []
-    if wanted.root != "/" or os.path.isdir(folder):
-        places.append(f"{folder}/run.json")
-    for place in places:
-        with suppress(OSError):  # the error itself is told in any case
-            os.makedirs(os.path.dirname(os.path.abspath(place)), exist_ok=True)
-            write_whole(os.path.abspath(place), to_json(outcome))
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let a signal end the reading of documents; one that comes just after waits for who listens next."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in STOPS}
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(number: int) -> Outcome:
+    cause = Cause(
+        code="interrupted",
+        message=f"{signal.Signals(number).name} came before the boot process started.",
+        action="Start the job again if it was not stopped on purpose.",
+    )
+    return Outcome(phase="Terminated", exit_code=128 + number, cause=cause)
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    import msgspec
+
+    return dict(msgspec.to_builtins(outcome))
+
+
+def _as_ours(error: Exception) -> LauncherError:
+    """Any error that ended a start, as run.json tells of it."""
+    if isinstance(error, LauncherError):
+        return error
+    if isinstance(error, click.ClickException):
+        text = error.format_message()
+        return LauncherError(text, code="usage", action="See launcher run --help.", exit_code=Exit.USAGE)
+    text = f"a defect of the launcher: {type(error).__name__}: {error}"
+    return LauncherError(text, code="defect", action="Report it with the traceback.")
+
+
+def _leave_word(options: Mapping[str, Any], environ: Mapping[str, str], outcome: dict[str, Any]) -> None:
+    """run.json and the termination message of a job that did not begin, where a place for them is known."""
+    root, report = options["root"], options["report"]
+    with suppress(OSError, LauncherError):  # what happened is told in any case
+        layout = Layout(root=absolute(root))
+        if root != "/" or os.path.isdir(layout.log_dir):
+            disk.make_folder(layout.root, layout.log_dir)
+            write_whole(f"{layout.log_dir}/run.json", to_json(outcome))
+    with suppress(OSError, LauncherError):
+        if report:
+            write_where_asked(absolute(report), to_json(outcome))
     termination = environ.get("LAUNCHER_TERMINATION_LOG") or TERMINATION_LOG
-    with suppress(OSError):
+    with suppress(OSError, LauncherError):
         if environ.get("LAUNCHER_TERMINATION_LOG") or os.path.isfile(termination):
-            with open(termination, "wb") as file:
-                file.write(termination_message(outcome))
+            write_where_asked(absolute(termination), termination_message(outcome))

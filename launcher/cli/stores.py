@@ -28,6 +28,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     directory: str | None = None
     warnings: tuple[str, ...] = ()
     secrets: Callable[[], tuple[str, ...]] = tuple
+    """The keys that the environment holds."""
+    chain_secrets: Callable[[], tuple[str, ...]] = tuple
+    """The keys that have to be looked for: in files, from the node's own service. Only `run` does."""
 
     def local_path(self, at: Location) -> str | None:
         """The path of a place in a store that is a directory."""
@@ -75,8 +78,17 @@ def open_store(named: str | None, environ: Mapping[str, str], settings: Settings
 
 def _directory(named: str) -> Opened:
     from launcher.adapters.localfs import LocalStore
+    from launcher.cli.machine import absolute
 
-    path = os.path.abspath(named.removeprefix("file://"))
+    scheme, mark, _ = named.partition("://")
+    if mark and scheme != "file":
+        raise PlanError(
+            f"--store {named}: expected a directory, file:///directory or an http(s):// endpoint, found {scheme}://",
+            code="store-unknown",
+            action="obs:// URLs stand in the job; --store says where they lead.",
+            exit_code=Exit.USAGE,
+        )
+    path = absolute(named.removeprefix("file://localhost").removeprefix("file://"))
     if not os.path.isdir(path):
         raise PlanError(
             f"--store {named}: no such directory",
@@ -125,6 +137,7 @@ def _object_store(endpoint: str, environ: Mapping[str, str], settings: Settings)
         facts=StoreFacts(endpoint=endpoint, verify_ssl=verify),
         warnings=() if verify or endpoint.startswith("http://") else (insecure,),
         secrets=lambda: tuple(filter(None, (_environment_keys(environ) or ())[1:])),
+        chain_secrets=lambda: tuple(filter(None, ((None if _environment_keys(environ) else chain.keys()) or ())[1:])),
     )
 
 
@@ -163,11 +176,22 @@ def _read(store: Store, at: Location) -> bytes:
 
     from launcher.pool import each
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         path = f"{folder}/document"
         each(lambda place, stopped: _fetch(store, place, path, stopped), (at,), 1, lambda: False, apart=True)
         with open(path, "rb") as file:
             return file.read()
+
+
+def _scratch() -> str | None:
+    """Where a read-only root file system leaves a place; None where the usual one will do."""
+    import tempfile
+
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        return "/dev/shm"  # noqa: S108 - memory of this pod, in a folder of its own that nobody else may enter
+    return None
 
 
 def _fetch(store: Store, at: Location, path: str, stopped: Callable[[], bool]) -> None:

@@ -29,8 +29,10 @@ def command(files: tuple[str, ...], algorithm: str | None, schema: str | None, a
       launcher validate job.json algorithm.yaml
       launcher validate --schema job > job.schema.json
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    from launcher.cli import result
+
     if schema:
-        click.echo(json.dumps(json_schema(schema), indent=1, ensure_ascii=False))
+        result(json.dumps(json_schema(schema), indent=1, ensure_ascii=False))
         return 0
     if not files:
         raise click.UsageError("No FILE. Give algorithm or job bodies, - for standard input, or --schema.")
@@ -40,7 +42,7 @@ def command(files: tuple[str, ...], algorithm: str | None, schema: str | None, a
     algorithms = load_algorithms(wanted, _no_store) if wanted else []
     findings = [_finding(name, algorithms) for name in files]
     if as_json:
-        click.echo(json.dumps([{k: v for k, v in each.items() if k != "code"} for each in findings], indent=1))
+        result(json.dumps([{k: v for k, v in each.items() if k != "code"} for each in findings], indent=1))
     else:
         for each in findings:
             _tell(each)
@@ -70,7 +72,8 @@ def _finding(name: str, algorithms: Sequence[Algorithm]) -> dict[str, Any]:
     try:
         problems, warnings, code = check_document(name, algorithms, _check_whole)
     except LauncherError as error:
-        problems, warnings, code = [Problem(path="", message=f"{error}. {error.action}")], [], error.exit_code
+        message = f"{str(error).removeprefix(f'{name}: ')}. {error.action}"
+        problems, warnings, code = [Problem(path="", message=message)], [], error.exit_code
     return {
         "file": name,
         "ok": not problems,
@@ -106,10 +109,10 @@ def _as_json(problem: Problem) -> dict[str, str | None]:
 
 
 def _tell(finding: dict[str, Any]) -> None:
-    from launcher.cli import say
+    from launcher.cli import result, say
 
     for kind in ("problem", "warning"):
         for each in finding[f"{kind}s"]:
             say(f"{'error' if kind == 'problem' else kind}: {finding['file']}: {Problem(**each)}")
     if finding["ok"]:
-        click.echo(f"{finding['file']}: ok")
+        result(f"{finding['file']}: ok")

@@ -198,6 +198,12 @@ def _variables(own: JobAlgorithm, overrides: Overrides, log: Log) -> Mapping[str
 def _placed(inputs: tuple[InputChannel, ...], overrides: Overrides, log: Log) -> tuple[InputChannel, ...]:
     """Inputs whose datasets have become places; a dataset's place comes from its body or from `--dataset`."""
     known = dict(overrides.datasets)
+    found = [one.remote.dataset for one in inputs if one.remote and one.remote.dataset]
+    wanted = [f"{dataset.id}/{dataset.version_id}" for dataset in found]
+    for name in sorted(known.keys() - set(wanted)):
+        At(None, f"--dataset {name}", log).warn(
+            f"no input of the job is this dataset; it has: {', '.join(wanted) or 'none'}"
+        )
     placed = []
     for index, each in enumerate(inputs):
         dataset = each.remote.dataset if each.remote else None

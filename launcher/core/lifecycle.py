@@ -17,19 +17,22 @@ LEFTOVERS_S = 5.0
 """Between the SIGTERM and the SIGKILL for what a boot process leaves behind (contract: times at the end)."""
 HURRY_S = 2.0
 """What a second SIGTERM leaves (contract: times at the end)."""
-SETTLE_S = 1.0
+SETTLE_S, SETTLE_LEAST_S = 1.0, 0.1
 """How long a SIGKILL may take: a process stuck in the kernel cannot be killed, and the uploads must not wait for it."""
+LEAD_LEAST_S = 0.6
+"""What the report has of a short reserve, up to nine tenths of it: a name for what was not saved is worth more."""
 
 replace = msgspec.structs.replace
 
 
 class Phase(Enum):
-    """Where the trip is."""
+    """Where the trip is. The sync puts outputs in place, the report then the log and the documents that tell of it."""
 
     STAGE = "stage"
     INSTALL = "install"
     RUN = "run"
     SYNC = "sync"
+    REPORT = "report"
     END = "end"
 
 
@@ -154,7 +157,7 @@ def decide(state: State, event: Event, now: float) -> Step:
     step: Step
     match event:
         case Entered(phase=phase):
-            kept = state.synced and phase is Phase.END
+            kept = state.synced and phase in (Phase.REPORT, Phase.END)
             step = replace(state, phase=phase, running=(), ended_at=None, synced=kept, done=()), ()
         case Started(pid=pid):
             late = () if state.interrupted is None else (Forward(SIGTERM),)
@@ -228,9 +231,11 @@ def _exited(state: State, event: Exited, now: float) -> Step:
 
 def _finished(state: State, failure: Failure | None) -> State:
     state = state if failure is None else _failed(state, failure)
-    if state.phase is not Phase.SYNC:
+    if state.phase not in UNFINISHED:
         return state
-    return replace(state, phase=Phase.END, synced=failure is None)
+    # a report that is whole saves no output
+    synced = state.synced if state.phase is Phase.REPORT else failure is None
+    return replace(state, phase=Phase.END, synced=synced)
 
 
 def _failed(state: State, failure: Failure) -> State:
@@ -246,8 +251,8 @@ def _due(state: State, now: float) -> Step:
 
 
 def _leave(state: State) -> State:
-    if state.phase is Phase.SYNC:
-        return _finished(state, Failure(Exit.NOT_SAVED, SYNC_UNFINISHED))
+    if state.phase in UNFINISHED:
+        return _finished(state, UNFINISHED[state.phase])
     if state.phase is Phase.RUN and state.running and not state.boot_code:
         # It has its SIGKILL and cannot end otherwise; the uploads do not wait for the kernel to let it go.
         state = replace(state, boot_code=137, boot_signal=9)
@@ -256,29 +261,40 @@ def _leave(state: State) -> State:
 
 def _timed(state: State) -> tuple[tuple[float, Action], ...]:
     """What this phase does at which time."""
-    if state.phase is Phase.SYNC and state.stop_by is not None and state.end_by is not None:
-        # Cancelled a little early, so that a transfer can stop between two parts and the whole still ends in time.
-        return (state.end_by - (state.end_by - state.stop_by) / 5, Cancel()), (state.end_by, Leave())
-    if state.phase in (Phase.SYNC, Phase.END):
-        return ()
+    if state.phase in (Phase.SYNC, Phase.REPORT, Phase.END):
+        return _timed_uploads(state)
     kill_at = state.stop_by
     if state.ended_at is not None:
         kill_at = _sooner(state.stop_by, state.ended_at + LEFTOVERS_S)
     return () if kill_at is None else ((kill_at, Kill()), (kill_at + _settle(state), Leave()))
 
 
+def _timed_uploads(state: State) -> tuple[tuple[float, Action], ...]:
+    """What the uploads do at which time; each is cancelled early enough to say what it did not do, and then left."""
+    if state.end_by is None or state.phase is Phase.END:
+        return ()
+    lead = max(_reserve(state) * 2 / 5, min(_reserve(state) * 9 / 10, LEAD_LEAST_S))
+    if state.phase is Phase.SYNC:
+        return (state.end_by - lead, Cancel()), (state.end_by - lead / 2, Leave())
+    return (state.end_by - lead / 5, Cancel()), (state.end_by, Leave())
+
+
 def _settle(state: State) -> float:
-    if state.stop_by is None or state.end_by is None:
-        return SETTLE_S
-    return min(SETTLE_S, (state.end_by - state.stop_by) / 4)
+    return SETTLE_S if state.stop_by is None else max(SETTLE_LEAST_S, min(SETTLE_S, _reserve(state) / 4))
+
+
+def _reserve(state: State) -> float:
+    return (state.end_by or 0.0) - (state.stop_by or 0.0)
 
 
 def _sooner(old: float | None, new: float) -> float:
     return new if old is None else min(old, new)
 
 
-SYNC_UNFINISHED = Cause(
-    code="sync-unfinished",
-    message="The time to end was over before every output was in its place.",
-    action="Allow more time (--grace and the platform's own grace period), or write smaller outputs.",
-)
+_LATE = "The time to end was over before {} in place."
+_MORE = "Allow more time (--grace and the platform's own grace period), or write smaller outputs."
+UNFINISHED = {
+    phase: Failure(Exit.NOT_SAVED, Cause(code=f"{phase.value}-unfinished", message=_LATE.format(what), action=_MORE))
+    for phase, what in ((Phase.SYNC, "every output was"), (Phase.REPORT, "the log and run.json were"))
+}
+"""What it is when the time of a phase is over: the work of these two cannot be left undone in silence."""

@@ -102,6 +102,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[Output, ...]
     processes: tuple[Process, ...]
     packages: str
+    scratch: str | None
     pip_index: tuple[str, ...]
     files: Files
     log_target: Location | None

@@ -62,6 +62,7 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
         outputs=outputs,
         processes=(_process(algorithm, scene),),
         packages=layout.packages,
+        scratch=layout.cache if facts.cache else None,
         pip_index=_pip_index(facts),
         files=_files(layout, name, facts),
         log_target=parse_location(log_url).folder if log_url else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr
 
 import msgspec
 
@@ -46,7 +46,7 @@ def secret_values(options: Iterable[tuple[str, str]], known: Iterable[str] = ())
 
 
 def plan_secrets(plan: Plan, known: Iterable[str] = ()) -> tuple[str, ...]:
-    """The secrets that a plan's own arguments and variables hold."""
+    """The known secrets, and those that a plan's own arguments and variables hold."""
     options: list[tuple[str, str]] = []
     for process in plan.processes:
         options += process.env.items()
@@ -56,8 +56,11 @@ def plan_secrets(plan: Plan, known: Iterable[str] = ()) -> tuple[str, ...]:
 
 def mask(text: str, secrets: Sequence[str]) -> str:
     """The text without secret values and without passwords inside URLs."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
+    at, pieces = 0, []
+    for start, end in _spans(text, secrets):
+        pieces += [text[at:start], MASK]
+        at = end
+    text = "".join((*pieces, text[at:])) if pieces else text
     return _URL_PASSWORD.sub(rf"\1:{MASK}", text) if "://" in text else text
 
 
@@ -95,7 +98,10 @@ def to_json(value: Any, secrets: Sequence[str] = ()) -> bytes:
 
 
 def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[bytes]:
-    """A byte stream with every secret masked, also one that lies across two chunks."""
+    """A byte stream with every secret masked, also one that lies across chunks.
+
+    The end of each chunk is held back, shorter than the longest secret: only there could a secret still go on.
+    """
     if not secrets:
         yield from chunks
         return
@@ -103,16 +109,42 @@ def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[b
     rest = b""
     for chunk in chunks:
         text = rest + chunk
-        for secret in secrets:
-            if secret in text:
-                text = text.replace(secret, MASK.encode())
-        rest = text[len(text) - held :] if held else b""
-        if len(text) > held:
-            yield text[: len(text) - held]
+        masked_text, at = _masked_to(text, max(len(text) - held, 0), secrets)
+        rest = text[at:]
+        if masked_text:
+            yield masked_text
+    masked_text, _ = _masked_to(rest, len(rest), secrets)
+    if masked_text:
+        yield masked_text
+
+
+def _masked_to(text: bytes, edge: int, secrets: Sequence[bytes]) -> tuple[bytes, int]:
+    """The text masked up to the edge, and to the end of a secret that begins before it; how far that is."""
+    at, pieces = 0, []
+    for start, end in _spans(text, secrets):
+        if start >= edge:
+            break
+        pieces += [text[at:start], MASK.encode()]
+        at = end
+    pieces.append(text[at:edge])
+    return b"".join(pieces), max(at, edge)
+
+
+def _spans(text: AnyStr, secrets: Sequence[AnyStr]) -> list[tuple[int, int]]:
+    """Where secrets lie, those that overlap as one, in their order."""
+    found = []
+    for secret in secrets:
+        at = text.find(secret)
+        while at >= 0:
+            found.append((at, at + len(secret)))
+            at = text.find(secret, at + 1)
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if spans and start < spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], end)
         else:
-            rest = text
-    if rest:
-        yield rest
+            spans.append((start, end))
+    return spans
 
 
 def _redact_process(process: Process, secrets: Sequence[str]) -> Process:

@@ -12,6 +12,9 @@ from launcher.core.plan import CodeLimits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MOST_GRACE = 86400.0
+"""A day: whoever gives a job longer to end has written milliseconds."""
+
 Kind = Literal["number", "seconds", "text", "url", "en|zh", "path|virtual", "0|1"]
 
 
@@ -80,7 +83,7 @@ TABLE = (
 
 _WANTED: dict[Kind, tuple[str, str]] = {
     "number": (r"[1-9][0-9]{0,17}", "a whole number above 0"),
-    "seconds": (r"[0-9]{1,6}(\.[0-9]{1,6})?", "seconds, such as 25"),
+    "seconds": (r"[0-9]{1,6}(\.[0-9]{1,6})?", "seconds up to 86400, such as 25"),
     "text": (r"(?s)[^\0]*", "text"),
     "en|zh": (r"en|zh", "en or zh"),
     "path|virtual": (r"path|virtual|", "path or virtual"),
@@ -121,7 +124,7 @@ def _value(setting: Setting, environ: Mapping[str, str]) -> str:
     if not value:
         return setting.default
     pattern, wanted = _WANTED[setting.kind]
-    if not re.fullmatch(pattern, value):
+    if not re.fullmatch(pattern, value) or (setting.kind == "seconds" and float(value) > MOST_GRACE):
         raise PlanError(
             f"{setting.name}: expected {wanted}, found {value!r}",
             code="setting-invalid",

@@ -12,18 +12,24 @@ if TYPE_CHECKING:
     from launcher.core.spec import Job
 
 
+ONE = {"MA_NUM_HOSTS": "1", "VC_WORKER_NUM": "1", "VC_TASK_INDEX": "0", "MA_TASK_INDEX": "0"}
+"""What the platform's variables say on a job of one node."""
+
+
 def node(job: Job, facts: Facts) -> Node:
     """This node. Raises PlanError: this version starts one node only."""
     resource = job.spec.resource if job.spec else None
     asked = (resource.node_count if resource else None) or 1
-    told = facts.environ.get("MA_NUM_HOSTS", "")
-    if asked > 1 or told not in ("", "1"):
-        where = f"spec.resource.node_count is {asked}" if asked > 1 else f"MA_NUM_HOSTS is {told!r}"
-        raise PlanError(
-            f"{where}; this version of the launcher runs a job on one node",
-            code="topology",
-            action="Run the job with node_count 1.",
-        )
+    said = {"spec.resource.node_count": str(asked)} | {
+        name: facts.environ[name] for name in ONE if facts.environ.get(name)
+    }
+    for name, value in said.items():
+        if value != ONE.get(name, "1"):
+            raise PlanError(
+                f"{name} is {value!r}; this version of the launcher runs a job on one node",
+                code="topology",
+                action="Run the job with node_count 1, without the variables of a larger group.",
+            )
     return Node(index=0, count=1, host=facts.host)
 
 

@@ -86,6 +86,26 @@ def test_a_missing_store_is_told(tmp_path: Path) -> None:
     assert "none is not there" in str(error)
 
 
+def test_an_empty_store_says_what_a_bucket_is(tmp_path: Path) -> None:
+    error = refused(lambda: list(LocalStore(str(tmp_path)).walk(IN)))
+    assert f"{tmp_path} is empty" in str(error)
+    assert str(tmp_path / "bucket") in error.action
+    assert (error.code, error.exit_code) == ("store-no-bucket", 66)
+
+
+def test_a_bucket_given_for_the_store_is_noticed(root: Path) -> None:
+    error = refused(lambda: list(LocalStore(str(root / "bucket")).walk(IN)))
+    assert "is the bucket itself" in str(error)
+    assert error.action.endswith(f"--store {root}")
+
+
+@pytest.mark.parametrize("name", ["none", "", "buckett"])
+def test_nobody_is_sent_to_an_endpoint_that_a_directory_does_not_have(root: Path, name: str) -> None:
+    error = refused(lambda: list(LocalStore(str(root / name)).walk(Location("other"))))
+    assert "S3_ENDPOINT" not in error.action
+    assert "--store" in error.action
+
+
 @pytest.mark.parametrize("key", ["../other/x", "in/../../other/x", "in//x", "/etc/passwd", "in/./x", "in/\0", "\ud800"])
 def test_keys_that_are_no_paths_reach_nothing(store: LocalStore, root: Path, tmp_path: Path, key: str) -> None:
     (root / "other").mkdir()
@@ -251,6 +271,52 @@ def test_remove_of_a_folder_takes_only_an_empty_one(store: LocalStore, root: Pat
     assert set(sizes(store, IN)) == {"in/a/x"}
 
 
+KILLED = """
+import os, signal, sys
+from launcher.adapters.localfs import LocalStore
+from launcher.core.urls import Location
+
+def chunks():
+    yield b"first"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+LocalStore(sys.argv[1]).put(Location("bucket", "in/x"), chunks(), 11)
+"""
+
+
+def test_what_a_killed_launcher_left_is_swept_by_the_next_put_there(store: LocalStore, root: Path) -> None:
+    folder = root / "bucket" / "in"
+    subprocess.run([sys.executable, "-c", KILLED, str(root)], timeout=60, check=False)
+    (left,) = os.listdir(folder)
+    assert left.startswith(".launcher-part-")
+    store.put(Location("bucket", "other/y"), iter([b"1"]), 1)
+    assert os.listdir(folder) == [left], "only where something is put"
+    store.put(Location("bucket", "in/y"), iter([b"1"]), 1)
+    assert os.listdir(folder) == ["y"]
+
+
+def test_what_is_being_written_is_not_swept(store: LocalStore, root: Path) -> None:
+    foreign = ".launcher-part-1-00000000-0123456789abcdef"
+    (root / "bucket" / "in" / foreign).write_bytes(b"another host's")
+
+    def chunks() -> Iterator[bytes]:
+        yield b"first"
+        LocalStore(str(root)).put(Location("bucket", "in/y"), iter([b"1"]), 1)
+        yield b"second"
+
+    store.put(Location("bucket", "in/x"), chunks(), 11)
+    assert sorted(os.listdir(root / "bucket" / "in")) == [foreign, "x", "y"]
+    assert (root / "bucket" / "in" / "x").read_bytes() == b"firstsecond"
+
+
+def test_a_folder_is_looked_through_once(store: LocalStore, root: Path) -> None:
+    folder = root / "bucket" / "in"
+    store.put(Location("bucket", "in/y"), iter([b"1"]), 1)
+    subprocess.run([sys.executable, "-c", KILLED, str(root)], timeout=60, check=False)
+    store.put(Location("bucket", "in/z"), iter([b"1"]), 1)
+    assert len(os.listdir(folder)) == 3
+
+
 HUMBLED = """
 import ctypes, os, sys
 for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: what lets root ignore modes
@@ -289,6 +355,41 @@ def test_permissions_are_told_as_refusals(root: Path, tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
     lines = done.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [["file-refused", "77"]] * 4
+    assert all("Permission denied" in line for line in lines)
+
+
+SHUT_OUT = """
+import sys
+from launcher.adapters.localfs import LocalStore
+from launcher.core.errors import StoreError
+from launcher.core.urls import Location
+store = LocalStore(sys.argv[1])
+for action in (
+    lambda: list(store.walk(Location("bucket", "in/"))),
+    lambda: list(store.walk(Location("bucket"))),
+    lambda: store.stat(Location("bucket", "in/x")),
+    lambda: store.occupied(Location("bucket", "in/")),
+    lambda: store.put(Location("bucket", "in/y"), iter([b"1"]), 1),
+    lambda: store.remove(Location("bucket", "in/x")),
+):
+    try:
+        action()
+    except StoreError as error:
+        print(error.code, int(error.exit_code), error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+@pytest.mark.parametrize("closed", [".", "bucket"])
+def test_a_store_or_bucket_that_lets_nobody_in_is_a_refusal(root: Path, closed: str) -> None:
+    (root / "bucket" / "in" / "x").write_bytes(b"1")
+    (root / closed).chmod(0o700)
+    os.chown(root / closed, 65534, 65534)
+    done = subprocess.run(
+        [sys.executable, "-c", HUMBLED, SHUT_OUT, str(root)], capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["file-refused", "77"]] * 6
     assert all("Permission denied" in line for line in lines)
 
 

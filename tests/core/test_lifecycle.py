@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 GRACE = 20.0  # so that the reserve is 5 and boot processes have 15
 MISSING = Failure(66, Cause(code="input-missing", message="no such input", action="look"))
 UNSAVED = Failure(69, Cause(code="store", message="the store went away", action="wait"))
-STAGE, INSTALL, RUN, SYNC, END = Phase
+STAGE, INSTALL, RUN, SYNC, REPORT, END = Phase
 
 
 def play(*timed: tuple[float, Event], grace: float = GRACE) -> tuple[State, list[Action]]:
@@ -57,7 +57,7 @@ def trained(code: int = 0, *, signal: int | None = None) -> list[tuple[float, Ev
 
 def in_phase(phase: Phase) -> State:
     """A state in the middle of a phase, with a child where there is one."""
-    before: list[tuple[float, Event]] = trained() if phase in (SYNC, END) else []
+    before: list[tuple[float, Event]] = trained() if phase in (SYNC, REPORT, END) else []
     state, _ = play(*before, (60, Entered(phase)))
     if phase in (INSTALL, RUN):
         state, _ = decide(state, Started(7), 60)
@@ -111,14 +111,16 @@ def test_a_child_that_ends_has_its_leftovers_stopped(phase: Phase) -> None:
         assert (state.running, actions) == ((7,), ()), "another child still runs"
         state, actions = decide(state, Exited(7, 0), 102)
     assert (state.running, actions) == ((), (Forward(SIGTERM),))
-    assert state.boot_code == {RUN: 4, SYNC: 0, END: 0}.get(phase), "the first code that is not 0 is the run's"
+    assert state.boot_code == {RUN: 4, SYNC: 0, REPORT: 0, END: 0}.get(phase), (
+        "the first code that is not 0 is the run's"
+    )
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_only_the_end_of_a_sync_makes_it_whole(phase: Phase) -> None:
     state, actions = decide(in_phase(phase), Finished(), 100)
     assert (state.synced, actions) == (phase is SYNC, ())
-    assert (state.phase is END) == (phase in (SYNC, END))
+    assert (state.phase is END) == (phase in (SYNC, REPORT, END))
 
 
 def test_nothing_presses_without_a_signal() -> None:
@@ -195,22 +197,81 @@ def test_a_signal_after_the_boot_process_ended_is_no_interruption() -> None:
 
 def test_the_final_sync_is_cancelled_just_before_the_end() -> None:
     state, _ = play(*trained(), (60, Entered(SYNC)), (100, Signalled(SIGTERM)))
-    assert next_deadline(state) == 119
-    state, actions = decide(state, Tick(), 119)
+    assert next_deadline(state) == 118
+    state, actions = decide(state, Tick(), 118)
     assert actions == (Cancel(),)
-    state, actions = decide(state, Tick(), 120)
+    assert next_deadline(state) == 119, "a second to name what it did not save"
+    state, actions = decide(state, Tick(), 119)
     assert actions == (Leave(),)
     assert (outcome(state).phase, outcome(state).exit_code) == ("Failed", 73)
+    cause = outcome(state).cause
+    assert cause is not None
+    assert cause.code == "sync-unfinished"
+
+
+def test_the_report_has_a_time_of_its_own_after_a_sync_that_was_left() -> None:
+    state, _ = play(*trained(), (60, Entered(SYNC)), (100, Signalled(SIGTERM)), (118, Tick()), (119, Tick()))
+    assert state.left
+    state, actions = decide(state, Entered(REPORT), 119)
+    assert (actions, state.left) == ((), False)
+    assert next_deadline(state) == pytest.approx(119.6)
+    assert decide(state, Tick(), 119.5) == (state, ())
+    state, actions = decide(state, Tick(), 119.7)
+    assert (actions, state.left, next_deadline(state)) == ((Cancel(),), False, 120)
+    state, actions = decide(state, Tick(), 120)
+    assert (actions, state.left, state.phase) == ((Leave(),), True, END)
+    assert outcome(state).exit_code == 73
+
+
+def test_a_report_that_may_not_begin_any_more_is_no_success() -> None:
+    state, _ = play(*trained(), (60, Entered(SYNC)), (100, Signalled(SIGTERM)), (110, Finished()))
+    assert outcome(state).exit_code == 0
+    state, actions = play(
+        *trained(),
+        (60, Entered(SYNC)),
+        (100, Signalled(SIGTERM)),
+        (110, Finished()),
+        (120, Entered(REPORT)),
+        (120, Tick()),
+    )
+    assert actions[-2:] == [Cancel(), Leave()]
+    ended = outcome(state)
+    assert ended.cause is not None
+    assert (ended.exit_code, ended.cause.code) == (73, "report-unfinished")
+
+
+@pytest.mark.parametrize(("grace", "reserve"), [(600.0, 5.0), (25.0, 5.0), (6.0, 1.5), (2.0, 0.5), (1.0, 0.25)])
+def test_sync_and_report_share_the_reserve(grace: float, reserve: float) -> None:
+    start, end = 100.0, 100.0 + grace
+    state, _ = play(*trained(), (60, Entered(SYNC)), (start, Signalled(SIGTERM)), grace=grace)
+    cancelled_at = next_deadline(state)
+    assert cancelled_at is not None
+    state, _ = decide(state, Tick(), cancelled_at)
+    left_at = next_deadline(state)
+    assert left_at is not None
+    state, _ = decide(state, Entered(REPORT), left_at)
+    report_cancelled_at = next_deadline(state)
+    assert report_cancelled_at is not None
+    assert end - reserve < cancelled_at < left_at < report_cancelled_at < end
+    assert left_at - cancelled_at >= reserve / 5.01, "time to say what is not saved"
+    assert report_cancelled_at - left_at >= reserve / 10.01, "time to send what was said"
+
+
+def test_nobody_is_called_stuck_for_want_of_a_moment() -> None:
+    state, actions = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (100, Tick()), grace=0)
+    assert actions == [Forward(SIGTERM), Kill()]
+    assert not state.left
+    assert (next_deadline(state), settle_by(state)) == (100.1, 100.1)
 
 
 def test_a_second_signal_in_the_final_sync_leaves_two_seconds() -> None:
     state, _ = play(*trained(), (60, Entered(SYNC)), (100, Signalled(SIGTERM)), (101, Signalled(SIGTERM)))
-    assert (next_deadline(state), state.end_by) == (102.9, 103)
+    assert (next_deadline(state), state.end_by) == (102.55, 103)
 
 
 def test_a_sync_after_an_interruption_has_the_rest_of_the_budget() -> None:
     state, _ = play((0, Entered(STAGE)), (100, Signalled(SIGTERM)), (101, Entered(SYNC)))
-    assert (state.done, state.left, next_deadline(state)) == ((), False, 119)
+    assert (state.done, state.left, next_deadline(state)) == ((), False, 118)
 
 
 def test_a_stage_that_does_not_stop_is_left() -> None:
@@ -256,6 +317,52 @@ OUTCOMES: list[tuple[str, Sequence[Event], tuple[str, int, str | None]]] = [
         ("Failed", 73, "store"),
     ),
     ("staging failed", [Finished(MISSING), Entered(SYNC), Finished()], ("Failed", 66, "input-missing")),
+    (
+        "staging failed, the report not sent",
+        [Finished(MISSING), Entered(REPORT), Finished(UNSAVED)],
+        ("Failed", 66, "input-missing"),
+    ),
+    (
+        "all well and reported",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished(), Entered(REPORT), Finished()],
+        ("Completed", 0, None),
+    ),
+    (
+        "all well so far, the report under way",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished(), Entered(REPORT)],
+        ("Completed", 0, None),
+    ),
+    (
+        "trained, saved, the report not sent",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished(), Entered(REPORT), Finished(UNSAVED)],
+        ("Failed", 73, "store"),
+    ),
+    (
+        "trained, not saved, but reported",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished(UNSAVED), Entered(REPORT), Finished()],
+        ("Failed", 73, "store"),
+    ),
+    (
+        "a report saves no output",
+        [Entered(RUN), Started(7), Exited(7, 0), Entered(REPORT), Finished()],
+        ("Abnormal", 70, "did-not-finish"),
+    ),
+    (
+        "SIGTERM while the report is sent",
+        [
+            *(Entered(RUN), Started(7), Exited(7, 0), Entered(SYNC), Finished()),
+            *(Entered(REPORT), Signalled(SIGTERM), Finished()),
+        ],
+        ("Completed", 0, None),
+    ),
+    (
+        "interrupted, and the report not sent",
+        [
+            *(Entered(RUN), Started(7), Signalled(SIGTERM), Exited(7, 0), Entered(SYNC), Finished()),
+            *(Entered(REPORT), Finished(UNSAVED)),
+        ],
+        ("Terminated", 143, "interrupted"),
+    ),
     ("a defect", [Finished(Failure(70, MISSING.cause))], ("Abnormal", 70, "input-missing")),
     ("a failure that claims 0", [Finished(Failure(0, MISSING.cause))], ("Abnormal", 70, "input-missing")),
     ("not started", [Entered(RUN), StartFailed(Failure(127, MISSING.cause))], ("Failed", 127, "input-missing")),
@@ -337,8 +444,11 @@ events = st.one_of(
 )
 likely = st.lists(events, max_size=3)
 stories = st.builds(
-    lambda a, b, c, d, e: [*a, Entered(RUN), *b, Started(7), *c, Exited(7, 0), *d, Entered(SYNC), *e, Finished()],
-    *[likely] * 5,
+    lambda a, b, c, d, e, f, g: [
+        *(*a, Entered(RUN), *b, Started(7), *c, Exited(7, 0), *d, Entered(SYNC), *e, Finished()),
+        *(*f, Entered(REPORT), *g, Finished()),
+    ],
+    *[likely] * 7,
 ) | st.lists(events, max_size=30)
 steps = st.lists(st.sampled_from([0.0, 0.1, 1.0, 4.0, 30.0]), min_size=60, max_size=60)
 
@@ -347,16 +457,22 @@ steps = st.lists(st.sampled_from([0.0, 0.1, 1.0, 4.0, 30.0]), min_size=60, max_s
 @given(stories, steps)
 def test_no_story_is_a_success_but_a_whole_one(story: list[Event], pauses: list[float]) -> None:
     state, now = State(grace=GRACE), 0.0
-    for event, pause in zip(story, pauses, strict=False):
+    saved, reported = [], []
+    for at, (event, pause) in enumerate(zip(story, pauses, strict=False)):
         now += pause
+        if event == Finished():
+            saved += [at] if state.phase is SYNC else []
+            reported += [at] if state.phase is REPORT else []
         state, _ = decide(state, event, now)
     if outcome(state).exit_code == 0:
         assert outcome(state).phase == "Completed"
         runs = [at for at, event in enumerate(story) if isinstance(event, Exited) and event.code == 0]
         assert runs, "a boot process ended with 0"
-        saved = [at for at, event in enumerate(story) if event == Finished()]
         assert saved, "a sync ended"
         assert saved[-1] > runs[0]
+        entered = [at for at, event in enumerate(story) if event == Entered(REPORT)]
+        told = not entered or any(at > entered[-1] for at in reported)
+        assert told or not state.left, "a report that was left is no success"
         assert not any(isinstance(event, StartFailed) for event in story)
         assert all(event.failure is None for event in story if isinstance(event, Finished))
         stop = [at for at, e in enumerate(story) if isinstance(e, Signalled) and e.number in (SIGTERM, SIGINT)]

@@ -141,6 +141,7 @@ def test_both_spellings_of_the_service_are_read(path: str, value: Any, read: Any
     [
         ("algorithm.code_dir", "file:///srv/a\tb", "a path has no control characters"),
         ("algorithm.working_dir", "/" + "x" * 256, "a name in the path is longer than 255 bytes"),
+        ("algorithm.working_dir", "/d" * 600, "a path of 1200 bytes leaves no room for files below it"),
         ("algorithm.environments", ["A=1"], "expected an object of variable names and texts, found 'A=1'"),
     ],
 )
@@ -249,7 +250,13 @@ def test_unreadable_json_is_told(data: bytes, message: str) -> None:
         (b"a: &x 1\nb: *x\n", "no valid YAML in line 2, column 4: aliases are not read; write the value out"),
         (b"a: 1\na: 2\n", "no valid YAML in line 2, column 1: the key 'a' stands twice in one object; keep one"),
         (b"- " * 1_000 + b"a", "the document is nested deeper than 100 levels"),
-        (b"a: !!python/object/apply:os.system [id]", "could not determine a constructor for the tag"),
+        (
+            b"a: !!python/object/apply:os.system [id]",
+            "tags such as 'tag:yaml.org,2002:python/object/apply:os.system' are not read",
+        ),
+        (b"a: !!timestamp 20x", "tags such as 'tag:yaml.org,2002:timestamp' are not read; write the plain value"),
+        (b"a: !!bool maybe", "tags such as 'tag:yaml.org,2002:bool' are not read"),
+        (b"!own {a: 1}", "tags such as '!own' are not read"),
         (b"a: [", "no valid YAML in line 1, column 5"),
         (b"a: \x01", "no valid YAML: unacceptable character #x0001"),
         (b"? [a]\n: 1", "no valid YAML in line 1, column 3: a key must be text"),

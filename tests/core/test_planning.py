@@ -124,10 +124,12 @@ def test_no_folder_of_a_job_lies_in_another(algorithm: dict[str, Any], message: 
 
 
 def test_more_than_one_node_is_refused_with_where_it_is_said() -> None:
-    with pytest.raises(PlanError, match=r"spec\.resource\.node_count is 2"):
+    with pytest.raises(PlanError, match=r"spec\.resource\.node_count is '2'"):
         decided(spec={"resource": {"node_count": 2}})
-    with pytest.raises(PlanError, match="MA_NUM_HOSTS is '4'"):
-        decided(facts=Facts(environ={"MA_NUM_HOSTS": "4"}, host="h", started="t"))
+    for name, value in (("MA_NUM_HOSTS", "4"), ("VC_WORKER_NUM", "3"), ("VC_TASK_INDEX", "1"), ("MA_NUM_HOSTS", "x")):
+        with pytest.raises(PlanError, match=f"{name} is '{value}'"):
+            decided(facts=Facts(environ={name: value}, host="h", started="t"))
+    decided(facts=Facts(environ={"MA_NUM_HOSTS": "1", "VC_TASK_INDEX": "0"}, host="h", started="t"))
 
 
 def test_what_the_kernel_would_refuse_is_refused_by_name() -> None:

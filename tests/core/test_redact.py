@@ -65,6 +65,7 @@ def test_a_plan_is_redacted_by_its_own_secrets_and_the_known_ones() -> None:
     )
     plan = plan_with(process)
     assert plan_secrets(plan) == ("hf_abcdefgh", "abcdefgh")
+    assert plan_secrets(plan, ["known-secret"]) == ("known-secret", "hf_abcdefgh", "abcdefgh")
     (shown,) = redact(plan, ["known-secret"]).processes
     assert shown.argv == ("python", f"--api_key={MASK}", MASK, "--flag")
     assert shown.env == {"HF_TOKEN": MASK, "URL": f"http://me:{MASK}@h/{MASK}", "MINE": MASK}
@@ -86,6 +87,7 @@ def plan_with(process: Process) -> Plan:
         outputs=(),
         processes=(process,),
         packages="/p",
+        scratch=None,
         pip_index=(),
         files=Files(log="l", run_json="r", events="e", plan="p", termination=None, report=None),
         log_target=None,
@@ -109,15 +111,32 @@ def test_a_stream_without_secrets_passes_untouched() -> None:
     assert list(mask_chunks([], [b"abcdefgh"])) == []
 
 
-@given(st.text("abS", max_size=60), st.lists(st.integers(1, 7), min_size=1, max_size=60))
-def test_a_secret_in_a_stream_is_masked_wherever_the_chunks_end(text: str, sizes: list[int]) -> None:
-    secret = b"SabSabSa"
-    data = text.encode() + secret + text.encode()
+@given(
+    st.lists(st.text("ab", min_size=8, max_size=12), min_size=1, max_size=3),
+    st.lists(st.text("abx", max_size=20), max_size=6),
+    st.lists(st.integers(1, 9), max_size=60),
+)
+def test_a_secret_in_a_stream_is_masked_wherever_the_chunks_end(
+    secrets: list[str], between: list[str], sizes: list[int]
+) -> None:
+    text = "-".join((*between, *secrets)).encode()
     chunks, at = [], 0
     for size in sizes:
-        chunks.append(data[at : at + size])
+        chunks.append(text[at : at + size])
         at += size
-    chunks.append(data[at:])
-    masked = b"".join(mask_chunks(chunks, [secret]))
-    assert secret not in masked
-    assert MASK.encode() in masked
+    chunks.append(text[at:])
+    values = [each.encode() for each in secrets]
+    masked_text = b"".join(mask_chunks(chunks, values))
+    assert not [value for value in values if value in masked_text]
+    assert masked_text == mask(text.decode(), secrets).encode()
+
+
+@pytest.mark.parametrize("cut", range(30))
+def test_a_longer_secret_is_not_lost_to_a_shorter_one_that_it_begins_with(cut: int) -> None:
+    text = b"xx abcdefghTOPSECRETTAIL yy"
+    masked_text = b"".join(mask_chunks([text[:cut], text[cut:]], [b"abcdefghTOPSECRETTAIL", b"abcdefgh"]))
+    assert masked_text == f"xx {MASK} yy".encode()
+
+
+def test_secrets_that_overlap_are_masked_as_one() -> None:
+    assert mask("--abcdefghijkl--", ["abcdefgh", "efghijkl"]) == f"--{MASK}--"

@@ -68,7 +68,7 @@ def test_an_endpoint_where_nobody_listens_is_unreachable(local_rig: Rig) -> None
 
 
 def test_no_store_is_told_with_both_ways_to_name_one(local_rig: Rig) -> None:
-    result = local_rig.run("--store", "")
+    result = local_rig.run(store=False)
     assert result.code == 2
     assert "--store DIR" in result.err
     assert "S3_ENDPOINT" in result.err
@@ -135,7 +135,7 @@ def test_a_value_that_no_program_could_take_is_refused_by_name(local_rig: Rig) -
 def test_more_nodes_than_this_version_can_are_refused(local_rig: Rig) -> None:
     local_rig.job["spec"]["resource"] = {"node_count": 2}
     result = local_rig.run()
-    assert (result.code, "node_count is 2" in result.err) == (65, True)
+    assert (result.code, "node_count is '2'" in result.err) == (65, True)
 
 
 @pytest.mark.parametrize(
@@ -190,4 +190,4 @@ def test_strict_arguments_that_do_not_fit_are_warned_about(rig: Rig) -> None:
 def test_a_log_folder_that_cannot_be_made_is_told(local_rig: Rig) -> None:
     local_rig.root.write_text("a file where the root should be")
     result = local_rig.run()
-    assert (result.code, "log folder" in result.err, "Traceback" in result.err) == (71, True, False)
+    assert (result.code, "a folder of the job's own was wanted" in result.err) == (71, True), result.err

@@ -55,7 +55,7 @@ def test_channels_without_a_description_get_the_one_of_the_console(local_rig: Ri
 
 
 def test_preview_needs_no_store(local_rig: Rig) -> None:
-    assert local_rig.run("--store", "", command="preview").code == 0
+    assert local_rig.run(store=False, command="preview").code == 0
 
 
 def test_preview_warns_of_what_the_boot_file_will_refuse(local_rig: Rig) -> None:

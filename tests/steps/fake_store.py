@@ -164,6 +164,7 @@ def make_plan(
         inputs=inputs,
         outputs=outputs,
         processes=(),
+        scratch=None,
         packages=f"{root}/packages",
         pip_index=(),
         files=Files(

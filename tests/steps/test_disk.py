@@ -10,6 +10,7 @@ from fake_store import never
 
 from launcher import disk
 from launcher.core.errors import Cancelled, Exit, StageError
+from launcher.reader import FileReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def test_a_scan_goes_as_deep_as_the_tree(tmp_path: Path) -> None:
 def test_a_regular_file_is_opened_below_the_root(tmp_path: Path, where: str) -> None:
     (tmp_path / where).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / where).write_bytes(b"1")
-    with disk.FileReader(str(tmp_path), str(tmp_path / where), never, summed=True) as reader:
+    with FileReader(str(tmp_path), str(tmp_path / where), never, summed=True) as reader:
         assert b"".join(reader.chunks()) == b"1"
         assert reader.unchanged()
 
@@ -98,7 +99,7 @@ def test_opening_leaks_no_descriptor(tmp_path: Path) -> None:
 def test_a_reader_takes_no_more_than_the_size_it_saw(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"123")
-    with disk.FileReader(str(tmp_path), str(file), never, summed=True) as reader:
+    with FileReader(str(tmp_path), str(file), never, summed=True) as reader:
         with file.open("ab") as more:
             more.write(b"456")
         assert b"".join(reader.chunks()) == b"123"
@@ -108,13 +109,13 @@ def test_a_reader_takes_no_more_than_the_size_it_saw(tmp_path: Path) -> None:
 def test_what_stops_the_reading_is_told_whatever_an_engine_makes_of_it(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"123")
 
-    def engine(reader: disk.FileReader) -> None:
+    def engine(reader: FileReader) -> None:
         try:
             list(reader.chunks())
         except Cancelled as error:
             raise RuntimeError("generic") from error
 
-    with pytest.raises(Cancelled), disk.FileReader(str(tmp_path), str(tmp_path / "x"), lambda: True) as reader:
+    with pytest.raises(Cancelled), FileReader(str(tmp_path), str(tmp_path / "x"), lambda: True) as reader:
         engine(reader)
 
 

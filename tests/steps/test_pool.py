@@ -152,7 +152,7 @@ def test_work_that_hangs_is_left_behind_when_stopped() -> None:
         return stop.is_set()
 
     with pytest.raises(Cancelled):
-        each(work, range(1), 4, stopped, apart=True)
+        each(work, range(1), 4, stopped, apart=True, patience=0.01)
     assert left[0].is_alive()
     release.set()
     left[0].join(30)

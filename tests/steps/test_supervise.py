@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GRACE = 20.0
 PROCESS = Process(rank=3, local_rank=1, argv=("train", "--lr=0.1"), env={"B": "job", "C": "job"}, cwd="/code")
-STAGE, INSTALL, RUN, SYNC, END = Phase
+STAGE, INSTALL, RUN, SYNC, REPORT, END = Phase
 
 
 class World:
@@ -89,7 +89,7 @@ def test_a_child_is_started_with_its_variables_over_ours(world: World) -> None:
 
 def test_what_is_told_of_a_child(world: World) -> None:
     world.processes.script = [world.passes(5, Exited(FAKE_PID, 3, None, 4096))]
-    world.processes.output = (b"a\r\xff", b"b" * 9000)
+    world.processes.output = (b"a\r\xff", b"b" * 8000)
     attended = world.attend()
     assert attended == Attended(
         ended=Ended(
@@ -104,12 +104,12 @@ def test_what_is_told_of_a_child(world: World) -> None:
         ),
         code=3,
         stdout=b"a\r\xff",
-        stderr=b"b" * 8192,
+        stderr=b"b" * 8000,
     )
     assert world.out.read_bytes() == b"a\r\xff"
-    assert world.err.read_bytes() == b"b" * 9000
+    assert world.err.read_bytes() == b"b" * 8000
     with open(world.log.path, "rb") as log:
-        assert sorted(log.read()) == sorted(b"a\r\xff" + b"b" * 9000)
+        assert sorted(log.read()) == sorted(b"a\r\xff" + b"b" * 8000)
 
 
 def test_a_child_that_was_killed_has_a_signal_and_no_code(world: World) -> None:
@@ -188,7 +188,7 @@ def test_a_child_that_cannot_be_killed_is_left_for_the_uploads(world: World, cap
     world.processes.alive = lambda pid, number: True
     world.processes.script = [[Signalled(signal.SIGTERM)]]
     attended = world.attend()
-    assert world.clock.time == 1016, "a second after the kill, four before the end"
+    assert world.clock.time == pytest.approx(1016.1), "a second after the kill and a look at the pipes"
     assert attended is not None
     assert (attended.code, attended.ended.signal, attended.ended.ended) == (137, 9, None)
     assert "does not end" in caplog.text
@@ -371,7 +371,7 @@ def test_a_sync_is_cancelled_at_the_end_of_the_budget(world: World) -> None:
         raise Cancelled
 
     def before() -> Sequence[Event]:
-        assert world.clock.time == 1019, "just before the end, so that it can stop between two parts"
+        assert world.clock.time == 1018, "just before the end, so that it can stop between two parts"
         asked.set()
         world.processes.patient = True
         return ()
@@ -380,7 +380,7 @@ def test_a_sync_is_cancelled_at_the_end_of_the_budget(world: World) -> None:
         world.processes.patient = False
         return [Signalled(signal.SIGTERM)]
 
-    world.processes.script = [signalled, world.passes(19), before]
+    world.processes.script = [signalled, world.passes(18), before]
     world.desk.during(SYNC, work)
     assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Failed", 73)
 
@@ -391,9 +391,99 @@ def test_a_sync_that_does_not_stop_is_left_at_the_end(world: World) -> None:
     world.processes.script = [[Signalled(signal.SIGTERM)]]
     with stuck() as work:
         assert world.desk.during(SYNC, work) is None
-    assert world.clock.time == 1020
+    assert world.clock.time == 1019
     assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Failed", 73)
     assert world.desk.during(SYNC, lambda stopped: 1) is None, "there is no time for another one"
+    assert world.desk.during(REPORT, lambda stopped: stopped()) is False, "but for telling of it"
+    with stuck() as work:
+        assert world.desk.during(REPORT, work) is None
+    assert world.clock.time == pytest.approx(1020)
+    assert world.desk.during(REPORT, lambda stopped: 1) is None
+
+
+def test_a_second_stop_leaves_time_for_the_report(world: World) -> None:
+    world.processes.script = [[Signalled(signal.SIGTERM)], world.passes(1, Signalled(signal.SIGTERM))]
+    world.processes.alive = lambda pid, number: True
+    world.attend()
+    with stuck() as work:
+        world.desk.during(SYNC, work)
+    assert world.desk.during(REPORT, lambda stopped: stopped()) is False
+    assert 1002.7 < world.clock.time < 1003
+    assert world.desk.outcome().phase == "Terminated"
+
+
+def test_a_report_that_fails_is_73(world: World) -> None:
+    trained(world)
+    world.desk.during(SYNC, lambda stopped: None)
+
+    def work(stopped: Callable[[], bool]) -> None:
+        raise SyncError("run.json", code="not-saved", action="look")
+
+    world.desk.during(REPORT, work)
+    assert world.desk.outcome().exit_code == 73
+
+
+def test_a_report_that_says_it_was_cancelled_is_73(world: World) -> None:
+    trained(world)
+    world.desk.during(SYNC, lambda stopped: None)
+    asked = threading.Event()
+
+    def work(stopped: Callable[[], bool]) -> None:
+        assert asked.wait(30)
+        assert stopped()
+        raise Cancelled
+
+    def before() -> Sequence[Event]:
+        asked.set()
+        world.processes.patient = True
+        return ()
+
+    def signalled() -> Sequence[Event]:
+        world.processes.patient = False
+        return [Signalled(signal.SIGTERM)]
+
+    world.processes.script = [signalled, world.passes(19.7), before]
+    world.desk.during(REPORT, work)
+    cause = world.desk.outcome().cause
+    assert cause is not None
+    assert (world.desk.outcome().exit_code, cause.code) == (73, "report-unfinished")
+
+
+# a node that allows no more threads
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("phase", [STAGE, SYNC, REPORT])
+def test_a_step_without_a_thread_is_told_by_its_limit(world: World, phase: Phase) -> None:
+    with no_threads():
+        assert world.desk.during(phase, lambda stopped: 1) is None
+    outcome = world.desk.outcome()
+    assert outcome.cause is not None
+    assert (outcome.phase, outcome.exit_code, outcome.cause.code) == ("Failed", 71, "no-threads")
+    assert "ulimit -u is " in outcome.cause.message
+
+
+def test_without_threads_for_its_output_no_child_is_started(world: World) -> None:
+    before = descriptors()
+    with no_threads():
+        assert world.attend() is None
+    assert descriptors() == before
+    assert world.processes.started == []
+    outcome = world.desk.outcome()
+    assert outcome.cause is not None
+    assert (outcome.exit_code, outcome.cause.code) == (71, "no-threads")
 
 
 def test_a_stop_is_told_with_the_time_that_is_left(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -275,6 +275,16 @@ def test_a_stop_in_the_final_sync_cancels_it_at_the_end(launch: Callable[..., La
     assert run.phase == "Failed"
 
 
+def test_a_grace_of_nothing_accuses_nobody(launch: Callable[..., Launcher]) -> None:
+    run = launch(sys.executable, "-c", STUBBORN, grace=0)
+    assert run.line() == "ready"
+    run.signal(signal.SIGTERM)
+    assert run.end()[0] == 137
+    assert b"held open" not in run.err
+    assert b"left behind" not in run.err
+    assert (run.phase, run.report()["ended"]["signal"]) == ("Terminated", 9)
+
+
 LEFTOVERS = {
     "in the group": "sleep 1000 & echo $!",
     "double fork": "(sleep 1000 & echo $!)",

@@ -306,7 +306,7 @@ def test_an_output_folder_that_is_a_link_now_is_a_failure(bench: Bench, tmp_path
     bench.folder.rmdir()
     bench.folder.symlink_to(tmp_path)
     entry = bench.finish()
-    assert "is a link" in bench.failed(entry)["."]
+    assert "is a link" in bench.failed(entry)[str(bench.folder)]
     assert entry.manifest is None
 
 
@@ -314,6 +314,17 @@ def test_an_output_folder_that_is_gone_is_worth_a_warning(bench: Bench) -> None:
     bench.folder.rmdir()
     assert bench.finish().failed == ()
     assert f"'{bench.folder}' is gone" in bench.record.messages("Warning")[0]
+
+
+def test_an_output_folder_that_may_not_be_read_is_told_by_its_path(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.folder.chmod(0)
+    try:
+        if os.access(bench.folder, os.R_OK):
+            pytest.skip("this user may read everything")
+        assert bench.failed(bench.finish()) == {str(bench.folder): "permission denied"}
+    finally:
+        bench.folder.chmod(0o700)
 
 
 def test_a_name_that_no_key_may_have_is_a_failure(bench: Bench) -> None:
@@ -699,12 +710,85 @@ def test_a_document_that_cannot_be_published_is_named(tmp_path: Path) -> None:
     (tmp_path / "log/run.json").write_text("{}")
     bench.store.always["put", "logs/"] = refused()
     files = bench.plan.files
-    (failed,) = bench.sync.publish([files.run_json, files.events])
+    (failed,) = bench.sync.publish([files.run_json])
     assert (failed.key, failed.error) == ("modelarts-job-id1-worker-0.run.json", "403 AccessDenied")
     (late,) = bench.sync.publish([files.run_json], lambda: True)
     assert late.error == "not uploaded in time"
     bench.store.always.clear()
     assert bench.sync.publish([files.run_json]) == ()
+
+
+STEM = "logs/modelarts-job-id1-worker-0"
+
+
+def test_documents_that_are_not_there_at_the_end_are_named(tmp_path: Path) -> None:
+    bench = with_log(tmp_path)
+    (tmp_path / "log/run.log").write_text("said")
+    _, log = bench.sync.finish(never)
+    assert log.failed == ()
+    (tmp_path / "log/run.log").unlink()
+    files = bench.plan.files
+    failed = bench.sync.publish([files.log, files.run_json, files.events])
+    assert {one.key for one in failed} == {
+        f"modelarts-job-id1-worker-0.{name}" for name in ("log", "run.json", "events.jsonl")
+    }
+    assert {one.error for one in failed} == {"it is not there any more"}
+
+
+def test_a_log_that_is_not_there_is_a_failure_of_the_end_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, make_plan(str(tmp_path), log_target=LOGS))
+    (tmp_path / "log/run.json").write_text("{}")
+    with bench.running():
+        bench.store.wait_for_puts(f"{STEM}.run.json")
+    (log,) = bench.sync.finish(never)
+    assert bench.failed(log) == {"modelarts-job-id1-worker-0.log": "it is not there any more"}
+
+
+def test_a_text_is_sent_in_place_of_its_file_and_masked(tmp_path: Path) -> None:
+    bench = with_log(tmp_path)
+    bench.make(secrets=(b"hunter2hunter2",))
+    files = bench.plan.files
+    (tmp_path / "log/run.json").write_text("{}")
+    (tmp_path / "log/events.jsonl").write_text("{}")
+    texts = {files.run_json: b'{"key":"hunter2hunter2"}'}
+    assert bench.sync.publish([files.run_json, files.events], never, texts) == ()
+    assert json.loads(bench.store.objects[f"{STEM}.run.json"]) == {"key": "******"}
+    (tmp_path / "log/run.json").unlink()
+    assert bench.sync.publish([files.run_json], never, texts) == ()
+    assert bench.store.keys_of("stored").count(f"{STEM}.run.json") == 2
+
+
+def test_a_text_that_cannot_be_put_is_named(tmp_path: Path) -> None:
+    bench = with_log(tmp_path)
+    bench.store.always["put", "logs/"] = refused()
+    files = bench.plan.files
+    (failed,) = bench.sync.publish([files.run_json], never, {files.run_json: b"{}"})
+    assert (failed.key, failed.error) == ("modelarts-job-id1-worker-0.run.json", "403 AccessDenied")
+
+
+def test_uploads_that_stall_leave_the_log_and_its_segments_to_the_report(tmp_path: Path) -> None:
+    outputs = (make_output(str(tmp_path)),)
+    bench = Bench(tmp_path, make_plan(str(tmp_path), outputs=outputs, log_target=LOGS, transfers=1))
+    hanging, release = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hanging.set()
+        release.wait(60)
+
+    bench.write("x")
+    for name in ("run.log", "run.log.1", "run.json", "events.jsonl"):
+        (tmp_path / "log" / name).write_text(name)
+    bench.store.faults["put", "train_url/x"] = [hang]
+    started = time.monotonic()
+    output, log = bench.sync.finish(hanging.is_set)
+    assert time.monotonic() - started < 10
+    assert bench.failed(output) == {"x": "not uploaded in time"}
+    assert log.failed == (), "the report has its own time for it"
+    files = bench.plan.files
+    assert bench.sync.publish([files.log, files.run_json, files.events]) == ()
+    names = ("log", "log.1", "run.json", "events.jsonl")
+    assert set(bench.store.keys_of("stored")) == {f"{STEM}.{name}" for name in names}
+    release.set()
 
 
 def test_a_log_that_cannot_be_put_is_a_failure_of_the_log(tmp_path: Path) -> None:

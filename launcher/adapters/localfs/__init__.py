@@ -13,8 +13,10 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from launcher.adapters.localfs.buckets import bucket_folder
 from launcher.adapters.localfs.copying import copy, write_all
 from launcher.adapters.localfs.entries import PART_PREFIX, entries, etag, refusal
+from launcher.adapters.localfs.parts import CREATE, create, sweep
 from launcher.core.stored import StoredObject
 from launcher.core.storefault import file_fault, verdict
 from launcher.core.urls import Location, wrong_key
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from launcher.core.storefault import Operation
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LocalStore:
@@ -33,12 +34,14 @@ class LocalStore:
 
     def __init__(self, directory: str) -> None:
         self._root = os.path.realpath(directory)
+        self._swept: set[tuple[str, str]] = set()
 
     def walk(self, folder: Location) -> Iterator[StoredObject]:
         """Every object below a folder, in the order of their keys; a folder that is not there holds nothing."""
         top = folder.folder
         real = self._real("list", top)
-        if real is None or not os.path.isdir(real):
+        found = None if real is None else _status("list", real)
+        if real is None or found is None or not stat.S_ISDIR(found.st_mode):
             return
         prefixes, trail, levels = [top.key], [real], [iter(entries(top, real, self._check_link))]
         while levels:
@@ -66,12 +69,9 @@ class LocalStore:
         real = self._real("look up", at)
         if real is None or not at.key:
             return None
-        try:
-            found = os.stat(real)
-        except (FileNotFoundError, NotADirectoryError):
+        found = _status("look up", real)
+        if found is None:
             return None
-        except OSError as error:
-            raise file_fault("look up", real, error, os.path.ismount) from error
         if stat.S_ISDIR(found.st_mode):
             return StoredObject(at.key, 0, "") if at.is_folder else None
         if at.is_folder or not stat.S_ISREG(found.st_mode):
@@ -125,17 +125,9 @@ class LocalStore:
     def _path(self, at: Location) -> str:
         return os.path.join(self._root, at.bucket, at.key)
 
-    def _bucket(self, operation: Operation, at: Location) -> str:
-        path = os.path.join(self._root, at.bucket)
-        if "/" not in at.bucket and at.bucket not in {"", ".", ".."} and os.path.isdir(path):
-            return path
-        if not os.path.isdir(self._root):
-            raise verdict(operation, at.url, "bucket", f"the store's directory {self._root} is not there")
-        raise verdict(operation, at.url, "bucket", _those(at.bucket, self._root))
-
     def _real(self, operation: Operation, at: Location) -> str | None:
         """Where a place is with all links followed, refused when that is outside of the store; None: no such key."""
-        path = os.path.join(self._bucket(operation, at), at.key)
+        path = os.path.join(bucket_folder(operation, at, self._root), at.key)
         if wrong_key(at.key) or at.name.startswith(PART_PREFIX):
             return None
         real = os.path.realpath(path)
@@ -175,7 +167,7 @@ class LocalStore:
 
     def _fill(self, path: str, source: int, at: Location, item: StoredObject, stopped: Callable[[], bool]) -> None:
         try:
-            target = os.open(path, _CREATE, 0o666)
+            target = os.open(path, CREATE, 0o666)
         except OSError as error:
             raise file_fault("write", path, error, os.path.ismount) from error
         try:
@@ -207,21 +199,26 @@ class LocalStore:
         return current
 
     def _place(self, parent: int, at: Location, chunks: Iterator[bytes]) -> None:
-        part = f"{PART_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
+        folder = at.bucket, at.key[: -len(at.name)]
+        if folder not in self._swept:
+            self._swept.add(folder)
+            sweep(parent)
         with self._told(at):
-            target = os.open(part, _CREATE, 0o666, dir_fd=parent)
+            part, target = create(parent)
         try:
-            try:
-                for chunk in chunks:
-                    with self._told(at):
-                        write_all(target, chunk)
-            finally:
-                os.close(target)
+            for chunk in chunks:
+                with self._told(at):
+                    write_all(target, chunk)
             with self._told(at):
+                # what a network's file system says only at a close, while the file is still held
+                os.close(os.dup(target))
                 os.replace(part, at.name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
-            os.unlink(part, dir_fd=parent)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=parent)
             raise
+        finally:
+            os.close(target)
 
     @contextlib.contextmanager
     def _told(self, at: Location) -> Iterator[None]:
@@ -235,19 +232,15 @@ class LocalStore:
             raise file_fault("write", self._path(at), error, os.path.ismount) from error
 
 
+def _status(operation: Operation, real: str) -> os.stat_result | None:
+    try:
+        return os.stat(real)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise file_fault(operation, real, error, os.path.ismount) from error
+
+
 def _same(at: Location, listed: tuple[int, str], found: tuple[int, str]) -> None:
     if listed != found:
         raise verdict("read", at.url, "changed", f"{listed[0]} bytes were listed")
-
-
-def _those(wanted: str, root: str) -> str:
-    """What is there instead of a bucket, the nearest name first."""
-    import difflib
-
-    try:
-        names = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
-    except OSError as error:
-        return f"{root} cannot be listed: {error.strerror}"
-    near = difflib.get_close_matches(wanted, names, n=1)
-    shown = near + [name for name in names if name not in near][: 5 - len(near)]
-    return f"{root} has {', '.join(shown)}" if shown else f"{root} is empty; a bucket is a folder in it"

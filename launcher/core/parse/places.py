@@ -10,6 +10,9 @@ from launcher.core.urls import CONTROL, parse_location
 BAD_URL = "ModelArts.2791"
 BAD_CHANNEL = "ModelArts.2753"
 
+LONGEST_PATH = 1024
+"""A quarter of PATH_MAX: the rest is for the root and for the names below."""
+
 _SYSTEM = r"/(bin|boot|dev|etc|lib[^/]*|proc|run|sbin|sys|usr|var)(/|$)"
 
 
@@ -56,6 +59,8 @@ def wrong_folder(value: str, *, system: bool) -> str | None:
         return "expected a folder below '/', found '/' itself"
     if any(len(segment.encode()) > 255 for segment in segments):  # noqa: PLR2004 - NAME_MAX of Linux
         return "a name in the path is longer than 255 bytes"
+    if len(value.encode()) > LONGEST_PATH:
+        return f"a path of {len(value.encode())} bytes leaves no room for files below it ({LONGEST_PATH} is the most)"
     if system and re.match(_SYSTEM, "/" + "/".join(segments)):
         return f"{value!r} lies in a folder of the system; choose one below /home or /cache"
     return None

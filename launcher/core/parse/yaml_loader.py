@@ -30,6 +30,10 @@ class Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not read; write the value out", mark)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) not in (None, "!"):
+            problem = f"tags such as {shown(event.tag)} are not read; write the plain value"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         self._depth += 1
         if self._depth > MOST_DEPTH:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
