@@ -187,7 +187,8 @@ def _publish(plan: Plan, report: Report, desk: Desk, sync: Sync) -> None:
         if failed:
             raise _not_saved([("log", each) for each in failed])
 
-    desk.during(Phase.REPORT, publish)
+    if plan.log_target is not None:
+        desk.during(Phase.REPORT, publish)
 
 
 def _not_saved(failed: Sequence[tuple[str, FailedKey]]) -> SyncError:

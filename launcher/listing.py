@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from heapq import nlargest
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
@@ -170,7 +169,7 @@ def _needs(channel: Channel, threads: int, block: int) -> tuple[int, int]:
 
     files, present = channel.arrangement.files, channel.present
     replaced = [rounded(present[path].size) for path in files if path in present]
-    size = sum(rounded(item.size) for item in files.values()) - sum(replaced) + sum(nlargest(threads, replaced))
+    size = sum(rounded(item.size) for item in files.values()) - sum(replaced) + sum(sorted(replaced)[-threads:])
     return max(size, 0), channel.arrangement.entries - len(replaced)
 
 

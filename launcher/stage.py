@@ -211,7 +211,7 @@ class _Staging:
     def _fetch(self, want: Wanted, number: int, path: str, item: StoredObject, halted: Callable[[], bool]) -> None:
         """Bring one file beside its place, then into it."""
         target = f"{want.path}/{path}"
-        part = f"{target[: target.rindex('/')]}/{keys.part_name(number, path)}"
+        part = f"{target[: target.rindex('/')]}/{keys.part_name(number)}"
         self._parts.add(part)
         try:
             self._store.fetch(want.source.bucket, item, part, halted)

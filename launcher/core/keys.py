@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
-from zlib import crc32
 
 import msgspec
 
@@ -123,9 +122,9 @@ def is_own(relative: str) -> bool:
     return first == OWN or relative.rpartition("/")[2].startswith(PART)
 
 
-def part_name(number: int, relative: str) -> str:
-    """Name the temporary file of one transfer: unique by its number, short whatever the name."""
-    return f"{PART}{number}-{crc32(relative.encode()):08x}"
+def part_name(number: int) -> str:
+    """Name the temporary file of one transfer: unique by its number in a root that one launcher has, and short."""
+    return f"{PART}{number}"
 
 
 def folding_clash(paths: Iterable[str]) -> tuple[str, str] | None:
