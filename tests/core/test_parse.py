@@ -230,7 +230,7 @@ def test_requirements_have_two_spellings(key: str) -> None:
         (b"[" * 100_000, "the document is nested deeper than 100 levels"),
         (b"[" * 100_000 + b"]" * 100_000, "the document is nested deeper than 100 levels"),
         (b'{"a":' * 101 + b"1" + b"}" * 101, "the document is nested deeper than 100 levels"),
-        (b"{" + b" " * MOST_BYTES, f"expected at most {MOST_BYTES} bytes, found {MOST_BYTES + 1}"),
+        (b"{" + b" " * MOST_BYTES, f"the document is larger than {MOST_BYTES} bytes; is this a job file at all?"),
         (b'\xff\xfe{\x00"\x00', "the document is UTF-16 or UTF-32; save it as UTF-8"),
         (b'{\x00"\x00}\x00', "the document is UTF-16 or UTF-32; save it as UTF-8"),
         (b'{\n"a": "\xe9"}', "byte 0xe9 in line 2 is not UTF-8; save the document as UTF-8"),

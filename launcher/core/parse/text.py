@@ -24,7 +24,7 @@ _BAD_JSON = "ModelArts.2787"
 def read_document(data: bytes, name: str) -> Json:
     """The plain value of a JSON or YAML document; its file name (or `-`) tells which. Raises SpecError."""
     if len(data) > MOST_BYTES:
-        _refuse(f"expected at most {MOST_BYTES} bytes, found {len(data)}; is this a job file at all?")
+        _refuse(f"the document is larger than {MOST_BYTES} bytes; is this a job file at all?")
     text = _decode(data)
     if not text.strip():
         _refuse("the document is empty")
