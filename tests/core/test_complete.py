@@ -216,6 +216,10 @@ def test_a_dataset_gets_its_place_from_the_body_or_the_command_line() -> None:
     with pytest.raises(SpecError, match="--dataset d/v=obs://bucket/key/") as error:
         complete(own, algorithm(), Overrides())
     assert error.value.problems[0].code == "ModelArts.2782"
+    unused = complete(own, algorithm(), Overrides(datasets=(("d/v", "obs://bucket/set/"), ("x/y", "obs://bucket/"))))
+    assert [str(each) for each in unused.warnings] == [
+        "--dataset x/y: no input of the job is this dataset; it has: d/v"
+    ]
     with pytest.raises(SpecError, match="is a manifest, which this version does not read"):
         complete(own, algorithm(), Overrides(datasets=(("d/v", "obs://bucket/V1.manifest"),)))
     with pytest.raises(SpecError, match="expected obs://bucket/key/, found 'nonsense'"):

@@ -10,6 +10,8 @@ import pytest
 
 from launcher.core import events
 from launcher.core.errors import Cancelled, Exit, LauncherError
+from launcher.core.outcome import sentence
+from launcher.core.record import Cause
 from launcher.core.unstarted import Attempt, not_started, unstartable
 
 SAMPLE = Path(__file__).parent.parent / "data" / "modelarts" / "job-events.response.json"
@@ -43,6 +45,13 @@ def test_an_error_has_its_class_code_unless_it_says_another() -> None:
     assert LauncherError("m", code="c", action="a").exit_code == Exit.DEFECT
     assert LauncherError("m", code="c", action="a", exit_code=66).exit_code == Exit.MISSING
     assert Cancelled().code == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"), [("it broke", "error: it broke. Mend it."), ("Why?", "error: Why? Mend it.")]
+)
+def test_a_cause_is_one_line_for_a_person(message: str, line: str) -> None:
+    assert sentence(Cause(code="c", message=message, action="Mend it.")) == line
 
 
 def attempt(program: str = "prog", *, cwd_failed: bool = False, program_exists: bool = False) -> Attempt:
