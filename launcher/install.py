@@ -19,7 +19,7 @@ target, pip = sys.argv[1], sys.argv[2:]
 fixed = sys.prefix == sys.base_prefix and os.path.exists(sysconfig.get_path("stdlib") + "/EXTERNALLY-MANAGED")
 if fixed or not os.access(sysconfig.get_path("purelib"), os.W_OK):
     print("the interpreter's own packages cannot be written; installing into " + target, flush=True)
-    pip += ["--target", target]
+    pip += ["--target", target, "--upgrade"]
 os.execv(sys.executable, [sys.executable, "-m", "pip", "install"] + pip)
 """
 """Runs under the boot file's interpreter, which may be as old as Python 3.6 and is asked nothing twice."""

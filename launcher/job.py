@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from launcher.core.plan import Plan
     from launcher.core.record import FailedKey
 
-LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 EVIDENCE_LINES = 20
 
 
@@ -118,10 +118,13 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     if not desk.state.going:
         return None
     report.phase("run")
-    report.event(events.job_running())
-    report.event(events.training_started(plan.node.task))
-    _sync_meanwhile(sync)
-    ended = desk.attend(Phase.RUN, plan.processes[0], world.environ, world.log)
+
+    def started() -> None:
+        report.event(events.job_running())
+        report.event(events.training_started(plan.node.task))
+        _sync_meanwhile(sync)
+
+    ended = desk.attend(Phase.RUN, plan.processes[0], world.environ, world.log, started=started)
     if ended is not None:
         report.process(ended.ended)
         report.event(events.training_finished(plan.node.task, ended.code), "Error" if ended.code else "Info")
@@ -134,14 +137,14 @@ def _sync_meanwhile(sync: Sync) -> None:
     try:
         threading.Thread(target=_keep_in_sync, args=(sync,), name="sync", daemon=True).start()
     except RuntimeError:
-        LOG.warning("the node allows no more threads: outputs are uploaded at the end only")
+        _log.warning("the node allows no more threads: outputs are uploaded at the end only")
 
 
 def _keep_in_sync(sync: Sync) -> None:
     try:
         sync.periodic(lambda: False)
-    except Exception:
-        LOG.exception("a defect ended the uploads during training; the final upload still puts everything in place")
+    except Exception:  # noqa: BLE001 - a thread's edge: the final upload makes up for it
+        _log.exception("a defect ended the uploads during training; the final upload still puts everything in place")
 
 
 def _all_in_place(sync: Sync, stopped: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from launcher.core.plan import Plan
     from launcher.protocols import Clock
 
-LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """A link or a FIFO that a boot file put in the place of a document is not written to, and holds nothing up."""
 
@@ -49,11 +49,12 @@ class Report:
         self._outcome: Outcome | None = None
         self._broken: set[str] = set()
         self._put(write_whole, plan.files.plan, to_json(self._plan, secrets))
+        self._put(write_whole, plan.files.events, b"")
 
     def event(self, message: str, level: Level = "Info") -> None:
         """Note a moment in the service's words: one line of events.jsonl, and one of the log."""
         message = mask(message, self._secrets)
-        LOG.log(_LEVELS[level], "%s", message)
+        _log.log(_LEVELS[level], "%s", message)
         line = {"time": self._clock.now(), "level": level, "message": message, "source": _source(message)}
         text = json.dumps(line, ensure_ascii=False) + "\n"
         self._put(append, self._plan.files.events, text.encode(errors="backslashreplace"))
@@ -148,7 +149,7 @@ class Report:
             how(path, content)
         except OSError as error:
             if path not in self._broken:
-                LOG.warning("%s cannot be written (%s); the run goes on without it", path, error.strerror)
+                _log.warning("%s cannot be written (%s); the run goes on without it", path, error.strerror)
             self._broken.add(path)
         else:
             self._broken.discard(path)
@@ -158,7 +159,12 @@ def refusal(error: LauncherError) -> dict[str, Any]:
     """The outcome of a job that was refused before there was a plan, as run.json has it."""
     problems = [str(problem) for problem in error.problems] if isinstance(error, SpecError) else []
     cause = Cause(code=error.code, message=str(error), action=error.action, evidence=tuple(problems))
-    outcome = Outcome(phase="Failed", exit_code=error.exit_code, cause=cause)
+    phase: Literal["Abnormal", "Failed"] = "Abnormal" if error.exit_code == Exit.DEFECT else "Failed"
+    return as_document(Outcome(phase=phase, exit_code=error.exit_code, cause=cause))
+
+
+def as_document(outcome: Outcome) -> dict[str, Any]:
+    """What run.json says of a job that never began."""
     return {"version": 1, **msgspec.to_builtins(outcome)}
 
 

@@ -132,6 +132,7 @@ class Desk:
         *,
         out: Outlet | None = None,
         err: Outlet | None = None,
+        started: Callable[[], object] = bool,
     ) -> Attended | None:
         """Run a child to its end, its output to ours and the log; None when it was not started (the state says why).
 
@@ -140,11 +141,12 @@ class Desk:
         self._enter(phase)
         if not self._may_begin(phase):
             return None
-        started = self._clock.now()
+        began = self._clock.now()
         pid, pumps = self._start(process, env, (out or self._out, log), (err or self._err, log))
         if pid is None:
             return None
         try:
+            started()
             self._until_ended(pid)
             self._drain(pumps)
         except BaseException:
@@ -153,7 +155,7 @@ class Desk:
             raise
         finally:
             self._groups = ()
-        return self._attended(process, pid, started, pumps)
+        return self._attended(process, pid, began, pumps)
 
     def _enter(self, phase: Phase) -> None:
         self._decide(Entered(phase), self._clock.monotonic())

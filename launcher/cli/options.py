@@ -34,7 +34,7 @@ def job_options(function: F) -> F:
     """JOB and the options around it; the function gets them as keywords for `request`."""
     decorators = (
         click.argument("job", required=False),
-        click.option("--algorithm", metavar="FILE|DIR", help="Algorithm body, or a folder of them."),
+        click.option("--algorithm", metavar="FILE|DIR|URL", help="Algorithm body, or a folder of them."),
         click.option("--store", metavar="URL|DIR", help="Where obs:// lives: an endpoint, or a directory of buckets."),
         click.option("--root", metavar="DIR", default="/", help="Stands for / of the container's layout."),
         click.option("--set", "values", metavar="NAME=VALUE", multiple=True, help="Hyperparameter (or NAME=@env:VAR)."),
@@ -74,16 +74,16 @@ def _check(options: dict[str, Any]) -> None:
 
 
 def _dataset(text: str) -> tuple[str, str]:
-    name, url = _pair(text, "--dataset")
+    name, url = _pair(text, "--dataset", "ID/VERSION=URL")
     if "/" not in name:
         raise click.UsageError(f"--dataset {text!r}: expected ID/VERSION=URL.")
     return name, url
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def _pair(text: str, option: str, form: str = "NAME=VALUE") -> tuple[str, str]:
     name, mark, value = text.partition("=")
     if not mark or not name:
-        raise click.UsageError(f"{option} {text!r}: expected NAME=VALUE.")
+        raise click.UsageError(f"{option} {text!r}: expected {form}.")
     return name, value
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from launcher.cli.documents import load_job
+from launcher.cli.load import load_job
 from launcher.cli.machine import gather
 from launcher.cli.stores import HOW_TO_NAME_A_STORE, Opened, open_store
 from launcher.core.errors import Exit, PlanError, SpecError

@@ -21,16 +21,16 @@ from launcher.cli.options import job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError, PlanError
 from launcher.core.layout import Layout
-from launcher.core.outcome import Outcome, sentence
-from launcher.core.record import Cause
+from launcher.core.lifecycle import State
+from launcher.core.outcome import Outcome, exit_code, outcome, sentence
 from launcher.core.redact import mask, plan_secrets, to_json
 from launcher.job import World
 from launcher.job import run as run_job
 from launcher.logs import LogFile, Outlet, ServiceLog
-from launcher.report import refusal, termination_message, write_where_asked, write_whole
+from launcher.report import as_document, refusal, termination_message, write_where_asked, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -56,16 +56,16 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     logger = logging.getLogger("launcher")
     logger.addHandler(lines)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    claim = _Claim()
     try:
         with _interruptible():
-            ready, secrets, log = _begin(dict(options), environ)
+            ready, secrets, log = _begin(dict(options), environ, claim)
     except Interrupted as stop:
-        outcome = _interrupted(stop.args[0])
-        _leave_word(options, environ, {"version": 1, **_plain(outcome)})
-        say(sentence(outcome.cause) if outcome.cause else "")
-        return outcome.exit_code
+        ended = outcome(State(grace=0, interrupted=stop.args[0]))
+        _leave_word(options, environ, claim, as_document(ended))
+        return _said(ended, ())
     except Exception as error:
-        _leave_word(options, environ, refusal(_as_ours(error)))
+        _leave_word(options, environ, claim, refusal(_as_ours(error)))
         raise
     with SystemProcesses() as processes:  # from here on a signal is heard and answered
         lines.open(log)
@@ -81,48 +81,65 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
-        outcome = run_job(ready.plan, world)
-    if outcome.cause is not None:
-        say(mask(sentence(outcome.cause), secrets))
-    return outcome.exit_code
+        ended = run_job(ready.plan, world)
+    return _said(ended, secrets)
 
 
-def _begin(options: dict[str, Any], environ: dict[str, str]) -> tuple[Ready, tuple[str, ...], LogFile]:
+def _said(ended: Outcome, secrets: Sequence[str]) -> int:
+    """Tell a person why a run did not end well; its exit code."""
+    if ended.cause is not None:
+        say(mask(sentence(ended.cause), secrets))
+    return exit_code(ended)
+
+
+def _begin(options: dict[str, Any], environ: dict[str, str], claim: _Claim) -> tuple[Ready, tuple[str, ...], LogFile]:
     """The plan, every secret there is, and the job's log, its folder made and this launcher's alone."""
     ready = prepare(request(environ, options), environ)
     need_store(ready)
     secrets = plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets()))
     folder = os.path.dirname(ready.plan.files.log)
     disk.make_folder(ready.plan.root, folder)
-    _claim(folder)
+    claim.take(folder)
     return ready, secrets, LogFile(ready.plan.files.log)
 
 
-def _claim(folder: str) -> None:
-    """Keep other launchers out of this root for as long as this process lives. Raises PlanError."""
-    path = f"{folder}/.launcher.lock"
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags, 0o600)  # open until the process ends: that is the claim
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d\n" % os.getpid())
-    except BlockingIOError as error:
+class _Claim:
+    """A root is one launcher's at a time: the lock in its log folder is held as long as this process lives."""
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+
+    def take(self, folder: str) -> None:
+        """Claim the folder, or say who has it. Raises PlanError."""
+        if self._folder == folder:
+            return
+        path = f"{folder}/.launcher.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, b"%d\n" % os.getpid())
+        except OSError as error:
+            raise _not_claimed(folder, path, error) from error
+        self._folder = folder
+
+
+def _not_claimed(folder: str, path: str, error: OSError) -> PlanError:
+    if isinstance(error, BlockingIOError):
         with open(path, encoding="ascii", errors="replace") as file:
             owner = file.read(20).strip()
-        raise PlanError(
+        return PlanError(
             f"another launcher (pid {owner or 'unknown'}) runs a job in {folder}",
             code="root-in-use",
             action="Wait for it, or give this one a --root of its own.",
             exit_code=Exit.NODE,
-        ) from error
-    except OSError as error:
-        raise PlanError(
-            f"the log folder {folder} cannot be used: {path}: {error.strerror}",
-            code="log-folder",
-            action="Run as a user who may write there, or give --root DIR.",
-            exit_code=Exit.REFUSED if isinstance(error, PermissionError) else Exit.NODE,
-        ) from error
+        )
+    return PlanError(
+        f"the log folder {folder} cannot be used: {path}: {error.strerror}",
+        code="log-folder",
+        action="Run as a user who may write there, or give --root DIR.",
+        exit_code=Exit.REFUSED if isinstance(error, PermissionError) else Exit.NODE,
+    )
 
 
 @contextmanager
@@ -141,21 +158,6 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _interrupted(number: int) -> Outcome:
-    cause = Cause(
-        code="interrupted",
-        message=f"{signal.Signals(number).name} came before the boot process started.",
-        action="Start the job again if it was not stopped on purpose.",
-    )
-    return Outcome(phase="Terminated", exit_code=128 + number, cause=cause)
-
-
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    import msgspec
-
-    return dict(msgspec.to_builtins(outcome))
-
-
 def _as_ours(error: Exception) -> LauncherError:
     """Any error that ended a start, as run.json tells of it."""
     if isinstance(error, LauncherError):
@@ -167,18 +169,21 @@ def _as_ours(error: Exception) -> LauncherError:
     return LauncherError(text, code="defect", action="Report it with the traceback.")
 
 
-def _leave_word(options: Mapping[str, Any], environ: Mapping[str, str], outcome: dict[str, Any]) -> None:
-    """run.json and the termination message of a job that did not begin, where a place for them is known."""
+def _leave_word(
+    options: Mapping[str, Any], environ: Mapping[str, str], claim: _Claim, document: dict[str, Any]
+) -> None:
+    """run.json and the termination message of a job that did not begin, where a place for them is known and free."""
     root, report = options["root"], options["report"]
     with suppress(OSError, LauncherError):  # what happened is told in any case
         layout = Layout(root=absolute(root))
-        if root != "/" or os.path.isdir(layout.log_dir):
+        if root and (root != "/" or os.path.isdir(layout.log_dir)):
             disk.make_folder(layout.root, layout.log_dir)
-            write_whole(f"{layout.log_dir}/run.json", to_json(outcome))
+            claim.take(layout.log_dir)  # the run.json of a job that runs is its own
+            write_whole(f"{layout.log_dir}/run.json", to_json(document))
     with suppress(OSError, LauncherError):
         if report:
-            write_where_asked(absolute(report), to_json(outcome))
+            write_where_asked(absolute(report), to_json(document))
     termination = environ.get("LAUNCHER_TERMINATION_LOG") or TERMINATION_LOG
     with suppress(OSError, LauncherError):
         if environ.get("LAUNCHER_TERMINATION_LOG") or os.path.isfile(termination):
-            write_where_asked(absolute(termination), termination_message(outcome))
+            write_where_asked(absolute(termination), termination_message(document))

@@ -36,10 +36,7 @@ def command(files: tuple[str, ...], algorithm: str | None, schema: str | None, a
         return 0
     if not files:
         raise click.UsageError("No FILE. Give algorithm or job bodies, - for standard input, or --schema.")
-    from launcher.cli.documents import load_algorithms
-
-    wanted = algorithm or os.environ.get("LAUNCHER_ALGORITHMS")
-    algorithms = load_algorithms(wanted, _no_store) if wanted else []
+    algorithms = _algorithms(algorithm, dict(os.environ))
     findings = [_finding(name, algorithms) for name in files]
     if as_json:
         result(json.dumps([{k: v for k, v in each.items() if k != "code"} for each in findings], indent=1))
@@ -62,15 +59,19 @@ def json_schema(kind: str) -> dict[str, Any]:
     }
 
 
-def _no_store(url: str) -> bytes:
-    raise click.UsageError(f"--algorithm {url}: validate reads files only; download it first.")
+def _algorithms(named: str | None, environ: dict[str, str]) -> list[Algorithm]:
+    """The bodies that the command line or the environment names; only a URL needs a store."""
+    from launcher.cli.load import load_algorithms
+    from launcher.cli.stores import open_store
+    from launcher.core.settings import read_settings
+
+    wanted = named or environ.get("LAUNCHER_ALGORITHMS")
+    return load_algorithms(wanted, open_store(None, environ, read_settings(environ)).read) if wanted else []
 
 
 def _finding(name: str, algorithms: Sequence[Algorithm]) -> dict[str, Any]:
-    from launcher.cli.documents import check_document
-
     try:
-        problems, warnings, code = check_document(name, algorithms, _check_whole)
+        problems, warnings, code = _check(name, algorithms)
     except LauncherError as error:
         message = f"{str(error).removeprefix(f'{name}: ')}. {error.action}"
         problems, warnings, code = [Problem(path="", message=message)], [], error.exit_code
@@ -81,6 +82,31 @@ def _finding(name: str, algorithms: Sequence[Algorithm]) -> dict[str, Any]:
         "warnings": [_as_json(each) for each in warnings],
         "code": code if problems else Exit.OK,
     }
+
+
+def _check(name: str, algorithms: Sequence[Algorithm]) -> tuple[list[Problem], list[Problem], int]:
+    """Problems, warnings and exit code of one document."""
+    from launcher.cli.load import read_file
+    from launcher.core.complete import find_algorithm
+    from launcher.core.parse.algorithm import parse_algorithm
+    from launcher.core.parse.cursor import Log
+    from launcher.core.parse.job import kind_of, parse_job
+    from launcher.core.parse.text import read_document
+
+    log = Log()
+    try:
+        document = read_document(read_file(name), name)
+        kind = kind_of(document)
+        if kind == "algorithm":
+            parse_algorithm(document, log)
+        elif kind == "job":
+            job = parse_job(document, log)
+            log.warnings.extend(_check_whole(job, find_algorithm(job, algorithms)))
+        else:
+            return [Problem(path="", message=kind)], [], Exit.INVALID
+    except SpecError as error:
+        return list(error.problems), log.warnings, Exit.INVALID
+    return [], log.warnings, Exit.OK
 
 
 def _check_whole(job: Job, algorithm: Algorithm | None) -> list[Problem]:

@@ -9,12 +9,12 @@ import msgspec
 from msgspec import UNSET
 
 from launcher.core.errors import Problem, SpecError
-from launcher.core.parse.algorithm import check_code
+from launcher.core.parse.algorithm import check_code, check_names
 from launcher.core.parse.channels import steers_programs
 from launcher.core.parse.cursor import At, Log
 from launcher.core.parse.forms import no_text
 from launcher.core.parse.job import wrong_variable
-from launcher.core.parse.parameters import DUPLICATE, NAME, NAME_MEANING
+from launcher.core.parse.parameters import NAME, NAME_MEANING
 from launcher.core.parse.places import BAD_CHANNEL, BAD_URL
 from launcher.core.spec import (
     Constraint,
@@ -59,13 +59,14 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_algorithm(job: Job, algorithms: Sequence[Algorithm]) -> Algorithm | None:
-    """The algorithm that a job names, by id or else by name."""
+    """The algorithm that a job names, by id or else by name; a lone body without an id is the one that is meant."""
     wanted = job.algorithm
     if wanted is None:
         return None
     by_id = [each for each in algorithms if wanted.id and each.metadata.id == wanted.id]
     by_name = [each for each in algorithms if wanted.name and not wanted.id and each.metadata.name == wanted.name]
-    return next(iter(by_id or by_name), None)
+    alone = [each for each in algorithms if wanted.id and len(algorithms) == 1 and each.metadata.id is None]
+    return next(iter(by_id or by_name or alone), None)
 
 
 def names_unknown_algorithm(job: Job, algorithm: Algorithm | None) -> str | None:
@@ -97,7 +98,7 @@ def complete(job: Job, algorithm: Algorithm | None, overrides: Overrides) -> Com
         inputs=_placed(merged.inputs, overrides, log),
     )
     check_code(At(None, "algorithm", log), merged)
-    _check_clashes(merged, log)
+    check_names(At(None, "algorithm", log), merged)
     _check_places(merged, log)
     _check_search(merged, base, log)
     if log.problems:
@@ -145,6 +146,7 @@ def _parameters(
     fixed = base is not None and base.parameters_customization is False
     for index, each in enumerate(own.parameters):
         _lay_parameter(laid, each, At(None, f"algorithm.parameters[{index}]", log), fixed=fixed)
+    closed = fixed or own.parameters_customization is False  # what the job brings itself is its own; a typo is not
     for name, value in overrides.values:
         at = At(None, f"--set {name}", log)
         if not re.fullmatch(NAME, name):
@@ -152,7 +154,7 @@ def _parameters(
         elif no_text(value):
             at.wrong(no_text(value))
         else:
-            _lay_parameter(laid, Hyperparameter(name=name, value=value), at, fixed=fixed)
+            _lay_parameter(laid, Hyperparameter(name=name, value=value), at, fixed=closed)
     for each in laid.values():
         if each.constraint and each.constraint.required and not each.value:
             At(None, f"hyperparameter {each.name}", log).wrong(
@@ -225,19 +227,6 @@ def _placed(inputs: tuple[InputChannel, ...], overrides: Overrides, log: Log) ->
             )
         placed.append(msgspec.structs.replace(each, remote=InputRemote(obs=ObsPlace(obs_url=url))))
     return tuple(placed)
-
-
-def _check_clashes(merged: JobAlgorithm, log: Log) -> None:
-    """No two arguments of one name: the boot file could tell neither from the other."""
-    named = [(f"inputs[{index}]", each.name) for index, each in enumerate(merged.inputs)]
-    named += [(f"outputs[{index}]", each.name) for index, each in enumerate(merged.outputs)]
-    named += [(f"parameters[{index}]", each.name) for index, each in enumerate(merged.parameters)]
-    seen: dict[str, str] = {}
-    for path, name in named:
-        if name in seen and seen[name].partition("[")[0] != path.partition("[")[0]:
-            message = f"{name!r} is also the name of {seen[name]}; rename one of them"
-            At(None, f"algorithm.{path}.name", log).wrong(message, DUPLICATE)
-        seen.setdefault(name, path)
 
 
 def _check_places(merged: JobAlgorithm, log: Log) -> None:

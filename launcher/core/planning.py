@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from launcher.core.engines import ENGINES, Start, engine_of
 from launcher.core.environ import Scene, boot_environment, interpreters
-from launcher.core.errors import PlanError, Problem, SpecError
+from launcher.core.errors import Exit, PlanError, Problem, SpecError
 from launcher.core.layout import Layout, nested
 from launcher.core.parse.algorithm import code_below
 from launcher.core.plan import Code, Files, Input, JobName, Node, Output, Plan, Process
@@ -40,6 +42,8 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
     inputs = _inputs(algorithm, layout, facts.settings.language)
     outputs = _outputs(algorithm, layout, facts.settings.language)
     _check_folders(layout, code, inputs, outputs)
+    if any(layout.cache == each.path or layout.cache.startswith(f"{each.path}/") for each in (*inputs, *outputs)):
+        facts = msgspec.structs.replace(facts, cache=False)  # scratch files are no output
     scene = Scene(
         facts=facts,
         layout=layout,
@@ -60,7 +64,7 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
         code=code,
         inputs=inputs,
         outputs=outputs,
-        processes=(_process(algorithm, scene),),
+        processes=(_process(algorithm, code, scene),),
         packages=layout.packages,
         scratch=layout.cache if facts.cache else None,
         pip_index=_pip_index(facts),
@@ -126,6 +130,7 @@ def _place(url: str | None) -> Location:
             "a channel of this job has no place; the job was not completed",
             code="defect",
             action="Report this: `complete` comes before `plan`.",
+            exit_code=Exit.DEFECT,
         )
     return parse_location(url)
 
@@ -145,11 +150,11 @@ def _check_folders(layout: Layout, code: Code | None, inputs: Sequence[Input], o
         raise SpecError([Problem(path="algorithm", message=message, code="ModelArts.2753")])
 
 
-def _process(algorithm: JobAlgorithm, scene: Scene) -> Process:
+def _process(algorithm: JobAlgorithm, code: Code | None, scene: Scene) -> Process:
     facts = scene.facts
     start = Start(
         algorithm=algorithm,
-        boot_file=_boot_file(algorithm, scene),
+        boot_file=code.boot_file if code else None,
         interpreter=facts.interpreter or interpreters(facts, algorithm.environments or {})[0],
         shell=facts.shell or "bash",
         inputs=scene.inputs,
@@ -167,12 +172,6 @@ def _process(algorithm: JobAlgorithm, scene: Scene) -> Process:
     _check_sizes(argv, env)
     working = scene.layout.at(algorithm.working_dir) if algorithm.working_dir else None
     return Process(rank=0, local_rank=0, argv=argv, env=env, cwd=working or scene.code or scene.layout.mount)
-
-
-def _boot_file(algorithm: JobAlgorithm, scene: Scene) -> str | None:
-    if not (algorithm.code_dir and algorithm.boot_file):
-        return None
-    return f"{scene.code}/{code_below(algorithm.code_dir, algorithm.boot_file)}"
 
 
 def _check_sizes(argv: Sequence[str], env: dict[str, str]) -> None:
@@ -213,6 +212,11 @@ def _warnings(job: Job, algorithm: JobAlgorithm, inputs: Sequence[Input], output
         found.append(f"kind is {job.kind}; it is run as a training job")
     if algorithm.command and algorithm.boot_file:
         found.append("the job has a boot file and a command; the boot file is started, the command is left alone")
+    found += [
+        f"the job's variable {each.name} stands, and hides the folder of the channel of that name"
+        for each in (*algorithm.inputs, *algorithm.outputs)
+        if each.access_method == "env" and each.name in (algorithm.environments or {})
+    ]
     targets: dict[Location, str] = {}
     for each in outputs:
         if each.target in targets:

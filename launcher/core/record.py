@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -70,6 +70,3 @@ class Spell(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     started: str
     ended: str | None = None
-
-
-Json = dict[str, Any]

@@ -24,6 +24,9 @@ _LIKELY = ("pass", "secret", "token", "credential", "key")
 """What a name must hold at all: most names end here."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_ASSIGNED = re.compile(r"""([A-Za-z_][A-Za-z0-9_-]*)=['"]?([^\s;&|'"]+)""")
+_FOLLOWED = re.compile(r"""--([A-Za-z_][A-Za-z0-9_-]*)\s+['"]?([^\s;&|'"]+)""")
+"""In a command's own text: `TOKEN=…`, `--api_key=…` and `--api_key …`."""
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
 
@@ -51,6 +54,8 @@ def plan_secrets(plan: Plan, known: Iterable[str] = ()) -> tuple[str, ...]:
     for process in plan.processes:
         options += process.env.items()
         options += [split for split in map(_option, process.argv) if split]
+        for text in (token for token in process.argv if " " in token):
+            options += _ASSIGNED.findall(text) + _FOLLOWED.findall(text)
     return secret_values(options, known)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_GRACE = 86400.0
 """A day: whoever gives a job longer to end has written milliseconds."""
 
-Kind = Literal["number", "seconds", "text", "url", "en|zh", "path|virtual", "0|1"]
+Kind = Literal["number", "seconds", "text", "en|zh", "path|virtual", "0|1"]
 
 
 class Setting(Record, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from launcher.core.complete import Completed, Overrides, complete, find_algorithm, names_unknown_algorithm
 from launcher.core.errors import SpecError
@@ -147,12 +148,8 @@ def test_an_unset_value_keeps_the_default() -> None:
             "algorithm.inputs[0].remote.obs.obs_url: is missing; where does 'other' lie? (ModelArts.2791)",
         ),
         (
-            {"over": algorithm(outputs=[{"name": "data"}])},
-            "algorithm.outputs[0].name: 'data' is also the name of inputs[0]; rename one of them (ModelArts.2767)",
-        ),
-        (
-            {"parameters": [{"name": "out", "value": "1"}]},
-            "algorithm.parameters[3].name: 'out' is also the name of outputs[0]; rename one of them (ModelArts.2767)",
+            {"over": algorithm(outputs=[], parameters=[{"name": "out", "value": "1"}])},
+            "algorithm.parameters[0].name: 'out' is also the name of outputs[0]; rename one of them (ModelArts.2767)",
         ),
         (
             {
@@ -191,6 +188,19 @@ def test_an_algorithm_is_found_by_id_or_else_by_name() -> None:
     assert find_algorithm(job(), known) is known[0]
     assert find_algorithm(job(id="other"), known) is None
     assert find_algorithm(job(id=None, name="alg"), known) is known[0]
+
+
+def test_a_lone_body_without_an_id_is_the_one_that_is_meant() -> None:
+    body = algorithm()
+    nameless = replace(body, metadata=replace(body.metadata, id=None))
+    assert find_algorithm(job(id="other"), [nameless]) is nameless
+    assert find_algorithm(job(id="other"), [nameless, body]) is None
+
+
+def test_a_typo_on_the_command_line_is_no_new_parameter_of_a_closed_job() -> None:
+    own = job(id=None, code_dir="/bucket/c/", boot_file="/bucket/c/a.py", parameters_customization=False)
+    with pytest.raises(SpecError, match="takes no hyperparameter 'lrr'"):
+        complete(own, None, Overrides(values=(("lrr", "1"),)))
 
 
 def test_a_job_without_an_algorithm_names_none() -> None:

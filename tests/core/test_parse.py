@@ -291,3 +291,29 @@ def test_yaml_values_stay_as_they_are_written() -> None:
 @pytest.mark.parametrize("document", [[], "text", None, {"a": 1}])
 def test_what_is_neither_job_nor_algorithm_is_told(document: Any) -> None:
     assert kind_of(document).startswith("expected a job")
+
+
+@pytest.mark.parametrize(
+    "name", ["mask", "vctk", "manifest", "main_data", "mapped_images", "user", "home", "s3data", "env1"]
+)
+def test_ordinary_names_are_no_variables_that_steer_programs(name: str) -> None:
+    inputs = [{"name": name, "access_method": "env"}]
+    assert parse("job", put(JOB, "algorithm.inputs", inputs)).algorithm.inputs[0].name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "MA_HOME", "AWS_PROFILE", "http_proxy", "HTTPS_PROXY"]
+)
+def test_variables_that_steer_programs_are_no_channels(name: str) -> None:
+    assert (
+        "would steer programs"
+        in problems("job", put(JOB, "algorithm.inputs", [{"name": name, "access_method": "env"}]))[0]
+    )
+
+
+def test_a_clash_is_told_beside_all_else() -> None:
+    document = put(JOB, "algorithm.parameters", [{"name": "data_url", "value": "1"}])
+    assert problems("job", put(document, "spec.resource.node_count", 0)) == (
+        "algorithm.parameters[0].name: 'data_url' is also the name of inputs[0]; rename one of them (ModelArts.2767)",
+        "spec.resource.node_count: expected a whole number from 1 to 100000, found 0 (ModelArts.2793)",
+    )

@@ -90,6 +90,19 @@ def test_a_job_without_an_id_is_named_by_its_name_and_start() -> None:
     assert made.job.label == "modelarts-job-j-20260102T030405Z-worker-0"
 
 
+def test_scratch_files_are_no_output() -> None:
+    facts = Facts(environ={}, host="h", started="t", cache=True)
+    assert decided(facts=facts).processes[0].env["TMPDIR"] == "/cache"
+    made = decided({"outputs": [channel("a", local_dir="/cache")]}, facts)
+    assert (made.scratch, "TMPDIR" in made.processes[0].env) == (None, False)
+
+
+def test_a_variable_of_the_job_that_hides_a_channel_is_warned_about() -> None:
+    made = decided({"inputs": [channel("a", access_method="env")], "environments": {"a": "/elsewhere"}})
+    assert made.processes[0].env["a"] == "/elsewhere"
+    assert made.warnings == ("the job's variable a stands, and hides the folder of the channel of that name",)
+
+
 def test_periods_and_log_targets() -> None:
     made = decided(
         {"outputs": [channel("a"), channel("b", "obs://bucket/b", period="5s")]},

@@ -71,6 +71,12 @@ def test_a_plan_is_redacted_by_its_own_secrets_and_the_known_ones() -> None:
     assert shown.env == {"HF_TOKEN": MASK, "URL": f"http://me:{MASK}@h/{MASK}", "MINE": MASK}
 
 
+def test_secrets_inside_a_command_are_found() -> None:
+    text = "A_TOKEN=topsecret1 python t.py --api_key 'topsecret2' --password=topsecret3 --lr 0.00000001 && echo x=1"
+    process = Process(rank=0, local_rank=0, argv=("bash", "-c", text), env={}, cwd="/")
+    assert plan_secrets(plan_with(process)) == ("topsecret1", "topsecret2", "topsecret3")
+
+
 def test_a_document_is_masked_throughout_and_always_encodable() -> None:
     text = to_json({"a": ["x abcdefgh", {"b": ("odd \udcff", 1, None)}]}, ["abcdefgh"])
     assert json.loads(text) == {"a": [f"x {MASK}", {"b": ["odd \udcff", 1, None]}]}

@@ -137,7 +137,7 @@ def test_two_launchers_do_not_share_a_root(local_rig: Rig) -> None:
         before = local_rig.run_json()
         second = local_rig.run()
         assert (second.code, f"(pid {first.pid})" in second.err) == (71, True), second.err
-        assert before["phase"] == "Abnormal"
+        assert local_rig.run_json() == before, "the document of the job that runs is its own"
         first.terminate()
         assert local_rig.finish(first).code == 143
 
@@ -257,3 +257,39 @@ def test_evidence_never_begins_inside_a_secret(local_rig: Rig) -> None:
     )
     local_rig.algorithm["environments"] = {"PASSWORD": "abcdefghTOPSECRETTAIL"}
     assert "TAIL" not in json.dumps(local_rig.run().run_json)
+
+
+def test_an_empty_root_writes_nothing_where_the_caller_stands(local_rig: Rig) -> None:
+    here = local_rig.folder / "here"
+    here.mkdir()
+    done = subprocess.run(
+        (*local_rig.argv(), "--root", ""), env=local_rig.env(), cwd=here, capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, list(here.iterdir())) == (2, [])
+
+
+def test_events_are_of_this_run_alone(local_rig: Rig) -> None:
+    local_rig.code("")
+    assert local_rig.run().code == 0
+    first = local_rig.events()
+    assert local_rig.run().code == 0
+    assert local_rig.events().count("Training job is running.") == first.count("Training job is running.") == 1
+
+
+def test_training_that_could_not_start_is_not_said_to_have_started(local_rig: Rig) -> None:
+    local_rig.code("")
+    assert local_rig.run(env={"MA_SCRIPT_INTERPRETER": "python9.9"}).code == 127
+    assert "[worker-0] training started." not in local_rig.events()
+
+
+def test_a_secret_inside_a_command_is_masked(local_rig: Rig) -> None:
+    local_rig.code("")
+    local_rig.with_job(
+        boot_file=None,
+        command="API_TOKEN=topsecretvalue sh -c 'echo --api_key=othersecretvalue'",
+        engine={"image_url": "a:1"},
+    )
+    result = local_rig.run()
+    assert (result.code, result.out) == (0, "--api_key=othersecretvalue\n")
+    assert masked(result, local_rig, "topsecretvalue")
+    assert masked(result, local_rig, "othersecretvalue")

@@ -30,4 +30,11 @@ def test_packages_go_beside_an_interpreter_whose_own_folder_is_not_ours(
     argv = (sys.executable, "-c", code, "/packages", "-r", "requirements.txt")
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     pip = json.loads(done.stdout.splitlines()[-1])
-    assert pip == ["-m", "pip", "install", "-r", "requirements.txt", *(["--target", "/packages"] if beside else [])]
+    assert pip == [
+        "-m",
+        "pip",
+        "install",
+        "-r",
+        "requirements.txt",
+        *(["--target", "/packages", "--upgrade"] if beside else []),
+    ]

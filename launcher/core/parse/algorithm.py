@@ -6,7 +6,7 @@ from launcher.core.errors import SpecError
 from launcher.core.parse.channels import INPUTS, OUTPUTS
 from launcher.core.parse.cursor import At, Json, Log
 from launcher.core.parse.forms import Form, flag, listing, opaque, text, whole
-from launcher.core.parse.parameters import NAME, NAME_MEANING, PARAMETERS
+from launcher.core.parse.parameters import DUPLICATE, NAME, NAME_MEANING, PARAMETERS
 from launcher.core.parse.places import store_url
 from launcher.core.parse.records import Field, record
 from launcher.core.parse.search import AUTO_SEARCH
@@ -58,6 +58,23 @@ def check_code(at: At, made: JobConfig | JobAlgorithm) -> None:
         at.key("boot_file").wrong("is missing; name the Python file to start (or a command)", BAD_BOOT_FILE)
     if made.code_dir and made.boot_file:
         _check_boot_file(at.key("boot_file"), made.code_dir, made.boot_file)
+
+
+def check_names(at: At, made: JobConfig | JobAlgorithm) -> None:
+    """No two arguments of one name: the boot file could tell neither from the other."""
+    named = [(f"inputs[{index}]", each.name) for index, each in enumerate(made.inputs)]
+    named += [(f"outputs[{index}]", each.name) for index, each in enumerate(made.outputs)]
+    named += [(f"parameters[{index}]", each.name) for index, each in enumerate(made.parameters)]
+    seen: dict[str, str] = {}
+    for path, name in named:
+        if name in seen and seen[name].partition("[")[0] != path.partition("[")[0]:
+            at.key(f"{path}.name").wrong(f"{name!r} is also the name of {seen[name]}; rename one of them", DUPLICATE)
+        seen.setdefault(name, path)
+
+
+def _check_config(at: At, made: JobConfig) -> None:
+    check_code(at, made)
+    check_names(at, made)
 
 
 def _check_boot_file(at: At, code_dir: str, boot_file: str) -> None:
@@ -137,7 +154,7 @@ ALGORITHM: Form[Algorithm] = record(
     Field("metadata", _METADATA, required="ModelArts.2788", hint="it holds the algorithm's name"),
     Field(
         "job_config",
-        record(JobConfig, *CODE_FIELDS, Field("code_tree", opaque()), rule=check_code),
+        record(JobConfig, *CODE_FIELDS, Field("code_tree", opaque()), rule=_check_config),
         required="ModelArts.2788",
         hint="it says what to run",
     ),

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 _STEERING = (
     r"PATH|HOME|SHELL|USER|LOGNAME|IFS|ENV|BASH.*|SHELLOPTS|CDPATH|PS4|PROMPT_COMMAND|TMPDIR|LANG|TZ|HOSTALIASES"
-    r"|GCONV_PATH|LOCPATH|NLSPATH|NODE_OPTIONS|JAVA_TOOL_OPTIONS|(LC|LD|PYTHON|MALLOC|GLIBC|PERL5|RUBY|GIT|MA|VC"
-    r"|LAUNCHER|AWS|S3|CUDA|ASCEND|NCCL|HCCL)_?.*|(https?|all|no)_proxy"
+    r"|GCONV_PATH|LOCPATH|NLSPATH|NODE_OPTIONS|JAVA_TOOL_OPTIONS|WORKSPACE|PYTHON.*"
+    r"|(LC|LD|MALLOC|GLIBC|PERL5|RUBY|GIT|MA|VC|LAUNCHER|AWS|S3|CUDA|ASCEND|NVIDIA|NCCL|HCCL|PIP|SSL)_.*"
+    r"|(?i:https?|all|no)_(?i:proxy)"
 )
 """Variables that steer programs: a channel of such a name would change what runs, not where its data lies."""
 
 
 def steers_programs(name: str) -> bool:
     """Whether a variable of this name changes how programs run."""
-    return bool(re.fullmatch(_STEERING, name, re.IGNORECASE))
+    return bool(re.fullmatch(_STEERING, name))
 
 
 def _check_access(at: At, made: InputChannel | OutputChannel) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from launcher.core.errors import SpecError
-from launcher.core.parse.algorithm import CODE_FIELDS, LONGEST_DESCRIPTION, check_code
+from launcher.core.parse.algorithm import CODE_FIELDS, LONGEST_DESCRIPTION, check_code, check_names
 from launcher.core.parse.cursor import At, Json, Log, shown
 from launcher.core.parse.forms import Form, listing, opaque, text, whole
 from launcher.core.parse.parameters import NAME, NAME_MEANING
@@ -96,6 +96,7 @@ def _annotations() -> Form[Mapping[str, str]]:
 def _check_algorithm(at: At, made: JobAlgorithm) -> None:
     if not made.id or (made.code_dir and made.boot_file):
         check_code(at, made)  # what the id names is checked once both are laid together
+    check_names(at, made)
     named = made.id or made.name or (made.subscription_id and made.item_version_id)
     if not (named or made.code_dir or made.boot_file or made.command):
         at.wrong("says nothing to run; give id, or code_dir and boot_file, or command and engine.image_url")

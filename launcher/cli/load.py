@@ -15,11 +15,11 @@ from launcher.core.parse.job import kind_of, parse_job
 from launcher.core.parse.text import MOST_BYTES, read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from launcher.cli.options import Request
     from launcher.core.parse.cursor import Json
-    from launcher.core.spec import Algorithm, Job
+    from launcher.core.spec import Algorithm
 
 SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -118,25 +118,3 @@ def _article(kind: str) -> str:
 def _named(problem: Problem, name: str) -> Problem:
     """A problem of a whole document carries the document's name; one with a path says enough."""
     return problem if problem.path else Problem(path=name, message=problem.message, code=problem.code)
-
-
-def check_document(
-    name: str,
-    algorithms: Sequence[Algorithm],
-    check: Callable[[Job, Algorithm | None], Sequence[Problem]],
-) -> tuple[list[Problem], list[Problem], int]:
-    """Problems, warnings and exit code of one document; `check` sees a job laid over its algorithm."""
-    log = Log()
-    try:
-        document = read_document(read_file(name), name)
-        kind = kind_of(document)
-        if kind == "algorithm":
-            parse_algorithm(document, log)
-        elif kind == "job":
-            job = parse_job(document, log)
-            log.warnings.extend(check(job, find_algorithm(job, algorithms)))
-        else:
-            return [Problem(path="", message=kind)], [], Exit.INVALID
-    except SpecError as error:
-        return list(error.problems), log.warnings, Exit.INVALID
-    return [], log.warnings, Exit.OK
