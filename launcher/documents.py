@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from launcher import disk
 from launcher.core.errors import StoreError
-from launcher.core.record import FailedKey, Synced
+from launcher.core.record import LATE, FailedKey, Synced
 from launcher.core.redact import mask_chunks
 from launcher.reader import FileReader
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LATE = "not uploaded in time"
 GONE = "it is not there any more"
 
 

@@ -125,9 +125,10 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
         _sync_meanwhile(sync)
 
     ended = desk.attend(Phase.RUN, plan.processes[0], world.environ, world.log, started=started)
-    if ended is not None:
-        report.process(ended.ended)
-        report.event(events.training_finished(plan.node.task, ended.code), "Error" if ended.code else "Info")
+    if ended is None:
+        return None  # nothing was written, and what an earlier run put in place stays whole
+    report.process(ended.ended)
+    report.event(events.training_finished(plan.node.task, ended.code), "Error" if ended.code else "Info")
     report.phase("sync")
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
     return ended

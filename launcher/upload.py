@@ -15,7 +15,7 @@ from launcher import disk
 from launcher.core.errors import Exit, LauncherError, StoreError
 from launcher.core.keys import KEY_MOST, OWN, is_own, readable
 from launcher.core.manifest import Entry, Manifest, dump_manifest, manifest_at
-from launcher.core.record import FailedKey, Synced
+from launcher.core.record import LATE, FailedKey, Synced
 from launcher.core.urls import wrong_key
 from launcher.reader import FileReader
 
@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 
 REFUSALS = 3
 """So many refusals in a row end a round for a folder: the rest would be refused as well."""
-LATE = "not uploaded in time"
 SHOWN = 5
 
 

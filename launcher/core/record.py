@@ -8,6 +8,8 @@ import msgspec
 
 Level = Literal["Info", "Warning", "Error"]
 Kind = Literal["code", "input", "output"]
+LATE = "not uploaded in time"
+"""What is said of a file whose turn did not come before the end."""
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):

@@ -191,3 +191,13 @@ def test_a_log_folder_that_cannot_be_made_is_told(local_rig: Rig) -> None:
     local_rig.root.write_text("a file where the root should be")
     result = local_rig.run()
     assert (result.code, "a folder of the job's own was wanted" in result.err) == (71, True), result.err
+
+
+def test_a_boot_file_that_never_started_leaves_the_manifest_of_an_earlier_run(local_rig: Rig) -> None:
+    local_rig.code("import sys; open(sys.argv[2].partition('=')[2] + '/model', 'w').write('x')")
+    assert local_rig.run().code == 0
+    place = "out/.launcher/manifest-worker-0.json"
+    before = local_rig.store.read(local_rig.bucket, place)
+    result = local_rig.run(env={"MA_SCRIPT_INTERPRETER": "python9.9"})
+    assert (result.code, local_rig.store.read(local_rig.bucket, place)) == (127, before)
+    assert b'"exit_code": 127' in local_rig.stored("log/")["modelarts-job-job-1-worker-0.run.json"]

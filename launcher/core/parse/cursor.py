@@ -9,6 +9,9 @@ from launcher.core.errors import Problem
 Json = Any
 INVALID_PARAMETER = "ModelArts.2788"
 
+MOST_DEPTH = 100
+"""Deeper than any body; a bound, so that no nesting can exhaust the stack."""
+
 
 class Number(str):
     """A number of the document exactly as it was written: `1e-3` stays `1e-3`."""

@@ -7,16 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from launcher.core.errors import Problem, SpecError
-from launcher.core.parse.cursor import Json, Number, shown
+from launcher.core.parse.cursor import MOST_DEPTH, Json, Number, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_BYTES = 4 * 1024 * 1024
 """Larger than any body the service takes (100 variables of 4,096 characters are 0.4 MiB)."""
-
-MOST_DEPTH = 100
-"""Deeper than any body; a bound, so that no nesting can exhaust the stack."""
 
 _BAD_JSON = "ModelArts.2787"
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from launcher.core.parse.cursor import Number, shown
+from launcher.core.parse.cursor import MOST_DEPTH, Number, shown
 
-MOST_DEPTH = 100
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
