@@ -14,7 +14,7 @@ SETUP := $(VENV)/.setup
 # The demo needs less than a developer does, but more is as good.
 LIGHT := $(if $(wildcard $(SETUP)),$(SETUP),$(VENV)/.demo)
 
-.PHONY: help setup demo test check coverage bench clean
+.PHONY: help setup demo test docker check coverage bench clean
 .DELETE_ON_ERROR:
 # two of these at once would both fill .venv
 .NOTPARALLEL:
@@ -34,6 +34,10 @@ test: $(SETUP) ## from nothing: every test that needs no Docker
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM; \
 	$(BIN)/python -m pytest -n $(JOBS) -m "not docker" --basetemp "$$scratch/tests"
 
+docker: $(SETUP) ## from nothing: the image in a real Docker engine, which is brought up where there is none (root, Debian)
+	@trap 'images/engine down' EXIT INT TERM; engine=$$(images/engine up) && eval "$$engine" && scratch=$$(mktemp -d) \
+	  && $(BIN)/python -m pytest -m docker --basetemp "$$scratch/tests" tests/docker && rm -rf "$$scratch"
+
 check: $(SETUP) ## lint, format, types, and which floor may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,9 +50,10 @@ coverage: $(SETUP) ## branch coverage of the pure core, which is 100 %
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --include 'launcher/core/*' --show-missing --skip-covered --fail-under 100
 
-bench: $(VENV)/.bench ## start-up and staging against their yardsticks; prints ratios
+bench: $(VENV)/.bench ## start-up, staging and supervising against their yardsticks; prints ratios
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/staging.py
+	$(BIN)/python benchmarks/supervising.py
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -9,11 +9,14 @@ from pathlib import Path
 import msgspec
 
 from launcher.cli.validate import json_schema
+from launcher.core.diagnose.signatures import TABLE as SIGNATURES
+from launcher.core.diagnose.signatures.endings import CODES, NOTHING, OOM, OTHER_SIGNAL, SIGNALS, UNKNOWN
 from launcher.core.environ import TABLE as VARIABLES
 from launcher.core.plan import Plan
 from launcher.core.settings import TABLE as SETTINGS
 
 HERE = Path(__file__).parent
+CODES_AND_SIGNALS = (OOM, *SIGNALS.values(), OTHER_SIGNAL, *CODES.values(), UNKNOWN, NOTHING)
 
 
 def reference() -> str:
@@ -57,11 +60,31 @@ def reference() -> str:
     return "\n".join(lines)
 
 
+def causes() -> str:
+    """The page of what a diagnosis may say; in Chinese the same stands in run.json with LAUNCHER_LANG=zh."""
+    lines = [
+        "# Causes",
+        "",
+        "Written by `python docs/generate.py` from the tables in the code. `cause.code` of run.json and of the",
+        "termination message is one of these when a boot process failed; `{…}` is filled in. A consequence is not",
+        "told while a cause is known.",
+        "",
+        "| code | what is said | what to do |",
+        "|---|---|---|",
+    ]
+    rows = [(each.code, each.en, each.kind == "cascade") for each in SIGNATURES]
+    rows += [(each.code, each.en, False) for each in CODES_AND_SIGNALS]
+    for code, words, cascade in sorted(dict.fromkeys(rows), key=lambda row: (row[2], row[0])):
+        told = [text.replace("|", "\\|") for text in (words.message, words.action)]
+        lines.append(f"| `{code}`{' (a consequence)' if cascade else ''} | {told[0]} | {told[1]} |")
+    return "\n".join([*lines, ""])
+
+
 def pages() -> dict[Path, str]:
     """Every generated file and what it must hold."""
     schemas = {"job": json_schema("job"), "algorithm": json_schema("algorithm"), "plan": msgspec.json.schema(Plan)}
     made = {HERE / "schemas" / f"{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
-    return {HERE / "reference.md": reference(), **made}
+    return {HERE / "reference.md": reference(), HERE / "causes.md": causes(), **made}
 
 
 def main() -> int:

@@ -18,6 +18,12 @@ def main() -> NoReturn:
         code = command_line()
     except KeyboardInterrupt:
         code = 130
+    except Exception:  # noqa: BLE001 - even what cannot be told any more ends with the code of a defect
+        code = 70
+        with suppress(Exception):
+            import traceback  # noqa: PLC0415 - here alone
+
+            traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # whoever read it has gone, or it was never open
             stream.flush()

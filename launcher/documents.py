@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from launcher import disk
 from launcher.core.errors import StoreError
 from launcher.core.record import LATE, FailedKey, Synced
-from launcher.core.redact import mask_chunks
+from launcher.core.redact import by_line, mask_chunks
 from launcher.reader import FileReader
+from launcher.streams.segments import segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ GONE = "it is not there any more"
 
 
 class Documents:
-    """The log and its rotated segments, run.json and the events at the log's target: masked, and sent when changed."""
+    """The logs with their full segments, run.json and the events at the log's target: masked, and sent when changed."""
 
     name = "log"
 
@@ -38,7 +39,10 @@ class Documents:
         self._plan = plan
         self._target = target.folder
         self._store = store
-        self._secrets = secrets
+        # A rank stands before each line of several processes, in the middle of a secret too.
+        self._secrets = by_line(secrets)
+        own = (process.log for process in plan.processes)
+        self._logs = (plan.files.log, *(path for path in own if path is not None))
         self._documents = (plan.files.log, plan.files.run_json, plan.files.events)
         self._in_place: dict[str, disk.Stamp] = {}
         self._failed: dict[str, str] = {}
@@ -46,14 +50,12 @@ class Documents:
         self._lock = threading.Lock()
 
     def segments(self) -> list[str]:
-        """The log and what was rotated out of it, the log itself first."""
-        folder, name = os.path.split(self._plan.files.log)
-        try:
-            beside = sorted(os.listdir(folder))
-        except OSError:
-            beside = []
-        rotated = [one for one in beside if one.startswith(f"{name}.") and one[len(name) + 1 :].isdecimal()]
-        return [self._plan.files.log, *(os.path.join(folder, one) for one in rotated)]
+        """All logs in the order in which they are sent, so that a short time is used well.
+
+        How it ended stands in the log itself, then in what each process said last; the segments come after, newest
+        first, and those of the processes only repeat what is in the log's.
+        """
+        return [*self._logs, *(segment for log in self._logs for segment in segments(log))]
 
     def expect(self, paths: Sequence[str]) -> None:
         """Note what is to be sent now, so that `give_up` can name it."""
@@ -69,7 +71,7 @@ class Documents:
         why: str | None = None
         try:
             if text is None:
-                self._send(path, key, stopped)
+                self._send(path, key, stopped, growing=not last and path in self._logs)
             else:
                 self._put(key, iter((text,)), disk.Stamp(len(text), 0, 0))
         except FileNotFoundError:
@@ -110,16 +112,29 @@ class Documents:
             failed=tuple(FailedKey(key, why) for key, why in sorted(failures.items())),
         )
 
-    def _send(self, path: str, key: str, stopped: Callable[[], bool]) -> None:
+    def _send(self, path: str, key: str, stopped: Callable[[], bool], *, growing: bool) -> None:
         with FileReader(self._plan.root, path, stopped) as reader:
-            if self._in_place.get(key) != reader.stamp:
-                self._put(key, reader.chunks(), reader.stamp)
+            if growing:
+                # Half a line may be half a secret, which nobody could tell.
+                reader.end_at_line()
+                if not reader.size:
+                    return
+            # By its inode: a log that becomes a segment meanwhile is another file than the one that follows it.
+            stamp = disk.Stamp(reader.size, reader.stamp.mtime_ns, reader.stamp.inode)
+            if self._in_place.get(key) != stamp:
+                self._put(key, reader.chunks(), stamp)
 
     def _put(self, key: str, chunks: Iterator[bytes], stamp: disk.Stamp) -> None:
         self._store.put(self._target.child(key), mask_chunks(chunks, self._secrets), stamp.size)
         self._in_place[key] = stamp
 
     def _key(self, path: str) -> str:
-        """Name a document so that no node overwrites another's: the label takes the place of the log's own name."""
+        """Name a document so that no node overwrites another's: the label takes the place of the log's own name.
+
+        The log of a process has its rank in its name, which no other node's has.
+        """
         log, label = self._plan.files.log, self._plan.job.label
-        return f"{label}.log{path[len(log) :]}" if path.startswith(log) else f"{label}.{os.path.basename(path)}"
+        if path.startswith(log):
+            return f"{label}.log{path[len(log) :]}"
+        name = os.path.basename(path)
+        return name if path.startswith(self._logs) else f"{label}.{name}"

@@ -9,47 +9,65 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from launcher.cause import why
 from launcher.core import events
 from launcher.core.errors import Exit, StageError, SyncError
 from launcher.core.lifecycle import Phase
-from launcher.core.outcome import sentence
+from launcher.core.outcome import UNEXPLAINED, sentence
+from launcher.core.redact import is_secret
 from launcher.install import pip_file, pip_process
-from launcher.logs import LogFile, Outlet, plain
-from launcher.protocols import Clock, Processes, Store
+from launcher.journal import begin
+from launcher.protocols import Clock, Meter, Processes, Store
 from launcher.report import Report
 from launcher.source import boot_file_warning
+from launcher.stacks import Stacks
 from launcher.stage import StageResult, stage
-from launcher.supervise import Attended, Desk
+from launcher.streams.lines import plain
+from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.ranks import Streams
+from launcher.supervise import Desk
 from launcher.sync import Sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from launcher.children import Attended, Sinks
     from launcher.core.outcome import Outcome
-    from launcher.core.plan import Plan
-    from launcher.core.record import FailedKey
+    from launcher.core.plan import Plan, Process
+    from launcher.core.record import Cause, FailedKey
 
 _log = logging.getLogger(__name__)
-EVIDENCE_LINES = 20
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run needs of the world. `environ` is handed down to children; `secrets` are masked in all that leaves."""
+    """What a run needs of the world. `environ` is handed down to children; `secrets` are masked in all that leaves.
+
+    `spy` is the py-spy of this node, which shows the stacks of programs that cannot be asked for them.
+    """
 
     store: Store
     processes: Processes
     clock: Clock
+    meter: Meter
     environ: Mapping[str, str]
     log: LogFile
     out: Outlet
     err: Outlet
+    spy: str | None = None
     secrets: tuple[str, ...] = ()
 
 
 def run(plan: Plan, world: World) -> Outcome:
     """Carry out a plan. Never raises for what can happen to a job; a defect of ours passes through, recorded."""
     report = Report(plan, world.clock, world.secrets)
-    desk = Desk(world.processes, world.clock, plan.grace, out=world.out, err=world.err)
+    desk = Desk(
+        world.processes,
+        world.clock,
+        plan.grace,
+        stop_after=plan.stop_after,
+        stacks=Stacks(world.processes, world.spy, world.err, world.log),
+        told=lambda words: report.event(words, "Warning"),
+    )
     try:
         return _carry_out(plan, world, report, desk)
     except BaseException as defect:
@@ -59,15 +77,17 @@ def run(plan: Plan, world: World) -> Outcome:
 
 def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     """Stage, install, supervise, sync, report. A step that may not begin any more does nothing: the desk knows."""
+    hidden = [name for name, value in world.environ.items() if is_secret(name, value)]
+    journal = begin(plan.files.uploads, hidden)
     staged = _stage(plan, world, report, desk)
     _install(plan, world, report, desk)
     secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
     baseline = staged.baseline if staged else {}
-    sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets)
-    ended = _supervise(plan, world, report, desk, sync)
-    told = _tell(world.log, report, desk, ended)
+    sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
+    found = _supervise(plan, world, report, desk, sync)
+    told = _tell(world.log, report, desk, found)
     _publish(plan, report, desk, sync)
-    outcome = _with_evidence(desk.outcome(), ended)
+    outcome = _explained(desk.outcome(), found)
     if outcome != told:
         report.finish(outcome)
     return outcome
@@ -99,13 +119,17 @@ def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
     name = file.rpartition("/")[2]
     report.event(events.packages_installing(plan.node.task, name))
     started = world.clock.monotonic()
-    done = desk.attend(Phase.INSTALL, pip_process(plan, file), world.environ, world.log)
-    if done is not None and done.code == 0:
+
+    def sinks(_: Process) -> Sinks:
+        return (world.out, world.log), (world.err, world.log)
+
+    done = desk.attend(Phase.INSTALL, (pip_process(plan, file),), world.environ, sinks)
+    if done and done[0].code == 0:
         report.event(events.packages_installed(plan.node.task, world.clock.monotonic() - started, name))
-    elif done is not None:
+    elif done:
         desk.fail(
             StageError(
-                f"{name} could not be installed (pip ended with {done.code}): {_last_line(done)}",
+                f"{name} could not be installed (pip ended with {done[0].code}): {_last_line(done[0])}",
                 code="pip-failed",
                 action=f"Correct {name} in the code directory; pip's own words are in the log.",
                 exit_code=Exit.NODE,
@@ -113,25 +137,41 @@ def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
         )
 
 
-def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> Attended | None:
-    """Run the boot file, its outputs uploaded as they come, and put the rest in place when it has ended."""
+def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> Cause | None:
+    """Run the boot processes, their outputs uploaded as they come, and put the rest in place; why they failed."""
     if not desk.state.going:
         return None
     report.phase("run")
+    before = world.meter.memory()
+    report.memory(before, None)
 
     def started() -> None:
         report.event(events.job_running())
         report.event(events.training_started(plan.node.task))
         _sync_meanwhile(sync)
 
-    ended = desk.attend(Phase.RUN, plan.processes[0], world.environ, world.log, started=started)
-    if ended is None:
+    streams, several = Streams(plan.logs, world.out, world.err, world.log), len(plan.processes) > 1
+    try:
+        ended = desk.attend(
+            Phase.RUN,
+            plan.processes,
+            world.environ,
+            lambda process: streams.of(process, several=several),
+            started=started,
+        )
+    finally:
+        streams.close()
+    if not ended:
         return None  # nothing was written, and what an earlier run put in place stays whole
-    report.process(ended.ended)
-    report.event(events.training_finished(plan.node.task, ended.code), "Error" if ended.code else "Info")
+    after = world.meter.memory()
+    report.memory(before, after)
+    for each in ended:
+        report.process(each.ended)
+    code = desk.state.boot_code or 0
+    report.event(events.training_finished(plan.node.task, code), "Error" if code else "Info")
     report.phase("sync")
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
-    return ended
+    return why(ended, desk.first_failed, (before, after), plan.language)
 
 
 def _sync_meanwhile(sync: Sync) -> None:
@@ -154,7 +194,7 @@ def _all_in_place(sync: Sync, stopped: Callable[[], bool]) -> None:
         raise _not_saved(failed)
 
 
-def _tell(log: LogFile, report: Report, desk: Desk, ended: Attended | None) -> Outcome:
+def _tell(log: LogFile, report: Report, desk: Desk, found: Cause | None) -> Outcome:
     """Write down how it went so far: in the events, the log, run.json and the termination message."""
     if log.lost:
         desk.fail(
@@ -164,7 +204,7 @@ def _tell(log: LogFile, report: Report, desk: Desk, ended: Attended | None) -> O
                 action="Give the file system of the log more room; the log at its target lacks them too.",
             )
         )
-    outcome = _with_evidence(desk.outcome(), ended)
+    outcome = _explained(desk.outcome(), found)
     report.event(events.job_ended(outcome.phase), "Info" if outcome.exit_code == 0 else "Error")
     if outcome.cause is not None:  # to the log alone: a terminal gets this sentence from the command
         log.line(f"{plain(sentence(outcome.cause))}\n".encode(errors="backslashreplace"))
@@ -177,7 +217,7 @@ def _tell(log: LogFile, report: Report, desk: Desk, ended: Attended | None) -> O
                 action="Give its file system room, and leave its folder in place; at the target it is whole.",
             )
         )
-        outcome = _with_evidence(desk.outcome(), ended)
+        outcome = _explained(desk.outcome(), found)
         report.finish(outcome)
     return outcome
 
@@ -205,12 +245,13 @@ def _not_saved(failed: Sequence[tuple[str, FailedKey]]) -> SyncError:
     )
 
 
-def _with_evidence(outcome: Outcome, ended: Attended | None) -> Outcome:
-    """The outcome with the last lines that the boot process wrote to stderr."""
-    if ended is None or ended.code == 0 or outcome.cause is None:
+def _explained(outcome: Outcome, found: Cause | None) -> Outcome:
+    """The outcome with what was found out about the boot processes; why the run was stopped is a cause of its own."""
+    if found is None or outcome.cause is None:
         return outcome
-    lines = ended.stderr.decode(errors="replace").splitlines()[-EVIDENCE_LINES:]
-    cause = msgspec.structs.replace(outcome.cause, evidence=(*outcome.cause.evidence, *lines))
+    own = outcome.cause
+    told = found if own.code in UNEXPLAINED else own
+    cause = msgspec.structs.replace(told, evidence=(*own.evidence, *found.evidence), rank=found.rank)
     return msgspec.structs.replace(outcome, cause=cause)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from launcher.core.kin import Relative
     from launcher.core.lifecycle import Event
-    from launcher.core.record import Level, Staged, Synced
+    from launcher.core.record import Level, Memory, Staged, Synced
     from launcher.core.stored import StoredObject
     from launcher.core.urls import Location
 
@@ -65,6 +66,14 @@ class Clock(Protocol):
         ...
 
 
+class Meter(Protocol):
+    """What the kernel has counted for this container."""
+
+    def memory(self) -> Memory | None:
+        """Limit, peak and kills as they are now; None where there is no memory controller to ask."""
+        ...
+
+
 class Processes(Protocol):
     """The one process adapter: every child of the launcher is started, signalled and reaped through it."""
 
@@ -82,6 +91,18 @@ class Processes(Protocol):
 
     def wake(self) -> None:
         """Make `wait` return; safe from any thread."""
+        ...
+
+    def family(self, pid: int) -> Sequence[Relative]:
+        """A child that was started here, and all that can be seen to descend from it; itself first."""
+        ...
+
+    def send(self, pid: int, number: int) -> bool:
+        """Send a signal to one process of a family alone; False when it is gone."""
+        ...
+
+    def suspend(self) -> None:
+        """Stop this process itself until somebody continues it; PID 1, which nobody could continue, goes on."""
         ...
 
 

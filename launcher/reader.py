@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from launcher import disk
 from launcher.core.errors import Cancelled
+from launcher.streams.cuts import last_line_end
 
 if TYPE_CHECKING:
     import hashlib
     from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
+
+LINE_BYTES = 256 * 1024
+"""How far back the end of the last whole line is looked for."""
 
 
 class FileReader:
@@ -27,16 +31,22 @@ class FileReader:
         self._digest = _new_sha256() if summed else None
         self._descriptor = disk.open_regular(root, path)
         self.stamp = disk.stamp_of(os.fstat(self._descriptor))
+        self.size = self.stamp.size
         self.sent = 0
         self.error: OSError | Cancelled | None = None
+
+    def end_at_line(self) -> None:
+        """Read to the end of the last whole line only; where none is near, leave out all that may belong to it."""
+        near = max(self.size - LINE_BYTES, 0)
+        self.size = near + last_line_end(os.pread(self._descriptor, self.size - near, near))
 
     def chunks(self) -> Iterator[bytes]:
         """Read the file, once."""
         try:
-            while self.sent < self.stamp.size:
+            while self.sent < self.size:
                 if self._stopped():
                     raise Cancelled  # noqa: TRY301 - kept below like any other end
-                chunk = os.read(self._descriptor, min(disk.CHUNK, self.stamp.size - self.sent))
+                chunk = os.read(self._descriptor, min(disk.CHUNK, self.size - self.sent))
                 if not chunk:
                     return
                 if self._digest is not None:

@@ -14,8 +14,9 @@ import msgspec
 
 from launcher.core.errors import Exit, LauncherError, SpecError
 from launcher.core.outcome import Outcome
-from launcher.core.record import Cause, Ended, Level, Spell, Staged, Synced
+from launcher.core.record import Cause, Ended, Level, Memory, Spell, Staged, Synced
 from launcher.core.redact import mask, masked, redact, to_json
+from launcher.core.termination import termination_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """A link or a FIFO that a boot file put in the place of a document is not written to, and holds nothing up."""
-
-TERMINATION_BYTES = 4096
-"""What Kubernetes keeps of a termination message."""
 
 _LEVELS: dict[Level, int] = {"Info": logging.INFO, "Warning": logging.WARNING, "Error": logging.ERROR}
 
@@ -43,6 +41,7 @@ class Report:
         self._staged: list[Staged] = []
         self._synced: list[Synced] = []
         self._processes: list[Ended] = []
+        self._limits: dict[str, int | None] | None = None
         self._timeline: list[Spell] = []
         self._started = clock.now()
         self._ended: str | None = None
@@ -71,6 +70,18 @@ class Report:
         """Note a boot process that ended."""
         self._processes.append(entry)
 
+    def memory(self, before: Memory | None, after: Memory | None) -> None:
+        """Note what the kernel counted before the boot processes began, and when they had ended."""
+        now = after or before
+        if now is None:
+            return
+        self._limits = {
+            "memory_bytes": now.limit_bytes,
+            "oom_kills_before": before.oom_kills if before else None,
+            "oom_kills_after": after.oom_kills if after else None,
+            "memory_peak_bytes": after.peak_bytes if after else None,
+        }
+
     def phase(self, name: str) -> None:
         """Note that a phase begins, and write run.json as it stands."""
         self._close_phase()
@@ -86,7 +97,8 @@ class Report:
         if self._plan.files.report:
             self._put(write_where_asked, self._plan.files.report, self._document())
         if self._plan.files.termination:
-            self._put(write_where_asked, self._plan.files.termination, termination_message(self._masked_outcome()))
+            message = termination_message(self._masked_outcome(), self._unsaved())
+            self._put(write_where_asked, self._plan.files.termination, message)
 
     @property
     def unwritten(self) -> bytes | None:
@@ -110,6 +122,11 @@ class Report:
         if self._timeline and self._timeline[-1].ended is None:
             self._timeline[-1] = msgspec.structs.replace(self._timeline[-1], ended=self._clock.now())
 
+    def _unsaved(self) -> list[str]:
+        """What is not in its place, as a person would look for it."""
+        found = [f"{entry.channel}: {failed.key}" for entry in self._synced for failed in entry.failed]
+        return [mask(each, self._secrets) for each in found]
+
     def _masked_outcome(self) -> dict[str, Any]:
         if self._outcome is None:
             return {"phase": "Abnormal", "exit_code": None, "cause": None}
@@ -122,11 +139,12 @@ class Report:
             "version": 1,
             "job": {"id": plan.job.id, "name": plan.job.name},
             "node": plan.node,
+            "plan": plan.files.plan,
             **outcome,
             "command": {"argv": process.argv, "cwd": process.cwd, "env": process.env},
             "processes": self._processes,
             "devices": None,
-            "limits": None,
+            "limits": self._limits,
             "staged": self._staged,
             "synced": self._synced,
             "timeline": self._timeline,
@@ -195,27 +213,13 @@ def write_where_asked(path: str, content: bytes) -> None:
         try:
             write_whole(os.path.realpath(path), content)
         except OSError as error:
-            if error.errno != errno.EBUSY:  # a mounted file, as the termination log is, cannot be replaced
+            # A mounted file, as the termination log is, cannot be replaced, nor can one in a folder of root's.
+            if error.errno not in (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
         else:
             return
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC), "wb") as file:
         file.write(content)
-
-
-def termination_message(outcome: dict[str, Any]) -> bytes:
-    """Phase, exit code and cause as JSON of at most 4,096 bytes; what is cut first is what helps least."""
-    cause = dict(outcome["cause"]) if outcome["cause"] else None
-    message = {"phase": outcome["phase"], "exit_code": outcome["exit_code"], "cause": cause}
-    text = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
-    if cause and len(text) > TERMINATION_BYTES:
-        cause["evidence"] = []
-        text = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
-    for field in ("message", "action"):
-        while cause and len(text) > TERMINATION_BYTES and cause[field]:
-            cause[field] = cause[field][: len(cause[field]) // 2]
-            text = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
-    return text
 
 
 def _source(message: str) -> str:

@@ -1,26 +1,25 @@
-"""The thin loop around `lifecycle.decide`: steps run on threads, children under pumps, signals are heard all the while.
+"""The thin loop around `decide`: steps run on threads, children under pumps, signals are heard all the while.
 
-It decides nothing: what to do about a signal, a deadline or an end is in `core/lifecycle.py`.
+It decides nothing: what to do about a signal, a deadline or an end is in `core/decide.py`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from signal import SIGKILL, Signals
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
+from launcher.children import Attended, Children, Sinks
 from launcher.core.errors import Cancelled, LauncherError
 from launcher.core.lifecycle import (
-    UNFINISHED,
     Action,
     Cancel,
+    Dump,
     Entered,
     Event,
     Exited,
+    Expire,
     Failure,
     Finished,
     Forward,
@@ -31,45 +30,40 @@ from launcher.core.lifecycle import (
     Started,
     StartFailed,
     State,
+    Suspend,
     Tick,
-    decide,
-    next_deadline,
-    settle_by,
+    Warn,
 )
+from launcher.core.lifecycle.deadlines import next_deadline, settle_by
+from launcher.core.lifecycle.decide import UNFINISHED, decide
 from launcher.core.outcome import Outcome, outcome
-from launcher.core.record import Cause, Ended
-from launcher.logs import Outlet
-from launcher.pool import StepThread, no_threads
-from launcher.pump import Pump
+from launcher.core.record import Cause
+from launcher.pool import StepThread
+from launcher.stacks import Stacks, left_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from launcher.core.plan import Process
-    from launcher.logs import LogFile
     from launcher.protocols import Clock, Processes
 
 DRAIN_S = 2.0
 """How long an output that somebody still holds open is read on (contract: times at the end)."""
 DRAIN_LEAST_S = 0.1
 """The same where no time is left: a pump needs a moment to find that the output has ended."""
+WARN_S = 600.0
+"""How long before its time is over a job is warned; a tenth of a shorter time."""
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
-class Attended(msgspec.Struct, frozen=True, kw_only=True):
-    """A child from its start to its end; `code` is its exit code or 128 + n; the tails are at most 8 KiB each."""
-
-    ended: Ended
-    code: int
-    stdout: bytes
-    stderr: bytes
-
-
 class Desk:
-    """Where the main thread sits. Its methods are for the main thread alone."""
+    """Where the main thread sits. Its methods are for the main thread alone.
+
+    `stop_after`: seconds that the whole job may take, from now. `told` gets a sentence that belongs into the record.
+    """
 
     def __init__(
         self,
@@ -77,22 +71,31 @@ class Desk:
         clock: Clock,
         grace: float,
         *,
-        out: Outlet | None = None,
-        err: Outlet | None = None,
+        stop_after: float | None = None,
+        stacks: Stacks | None = None,
+        told: Callable[[str], object] = _log.warning,
     ) -> None:
         self._processes = processes
         self._clock = clock
-        self._out = out or Outlet(1, "stdout")
-        self._err = err or Outlet(2, "stderr")
+        self._stop_after = stop_after
+        self._stacks = stacks
+        self._told = told
         self._state = State(grace=grace)
-        self._groups: tuple[int, ...] = ()
+        if stop_after is not None:
+            at = clock.monotonic() + stop_after
+            self._state = State(grace=grace, expires_at=at, warn_at=at - min(WARN_S, stop_after / 10))
+        self._children = Children(processes, clock)
         self._cancel = threading.Event()
-        self._exits: dict[int, tuple[Exited, str]] = {}
 
     @property
     def state(self) -> State:
         """Where the trip is."""
         return self._state
+
+    @property
+    def first_failed(self) -> int | None:
+        """The rank of the boot process that failed first."""
+        return self._children.rank(self._state.first) if self._state.boot_code else None
 
     def outcome(self) -> Outcome:
         """How the run ended, as far as it is known; what did not finish is Abnormal."""
@@ -126,36 +129,31 @@ class Desk:
     def attend(
         self,
         phase: Phase,
-        process: Process,
+        processes: Sequence[Process],
         env: Mapping[str, str],
-        log: LogFile,
+        sinks: Callable[[Process], Sinks],
         *,
-        out: Outlet | None = None,
-        err: Outlet | None = None,
         started: Callable[[], object] = bool,
-    ) -> Attended | None:
-        """Run a child to its end, its output to ours and the log; None when it was not started (the state says why).
+    ) -> tuple[Attended, ...]:
+        """Run children to their end, their output to their sinks; those that were started (the state says why not all).
 
-        Its own variables are laid over `env`. What it leaves behind in its group or as orphans is stopped too.
+        The own variables of each are laid over `env`. The first that fails ends the others; what they leave behind in
+        their groups or as orphans is stopped too.
         """
         self._enter(phase)
         if not self._may_begin(phase):
-            return None
-        began = self._clock.now()
-        pid, pumps = self._start(process, env, (out or self._out, log), (err or self._err, log))
-        if pid is None:
-            return None
+            return ()
+        self._children = Children(self._processes, self._clock)
         try:
-            started()
-            self._until_ended(pid)
-            self._drain(pumps)
+            if self._start(processes, env, sinks):
+                started()
+            self._until_ended()
+            self._drain()
         except BaseException:
             # A defect: nothing that was started may outlive the launcher unattended.
-            self._signal(SIGKILL)
+            self._children.signal(SIGKILL)
             raise
-        finally:
-            self._groups = ()
-        return self._attended(process, pid, began, pumps)
+        return self._children.attended()
 
     def _enter(self, phase: Phase) -> None:
         self._decide(Entered(phase), self._clock.monotonic())
@@ -167,17 +165,20 @@ class Desk:
 
     def _attend_until(self, until: float | None) -> None:
         """Wait once, at most until then or until the state has something to do."""
-        times = [at for at in (until, next_deadline(self._state)) if at is not None]
+        looked = self._stacks.deadline if self._stacks is not None else None
+        times = [at for at in (until, next_deadline(self._state), looked) if at is not None]
         timeout = max(0.0, min(times) - self._clock.monotonic()) if times else None
         events = self._processes.wait(timeout)
         # One time for all that was read in one go: the state takes signals of one moment for one request.
         now = self._clock.monotonic()
         for event in (*events, Tick()):
             self._decide(event, now)
+        if self._stacks is not None:
+            self._stacks.tick(now)
 
     def _decide(self, event: Event, now: float) -> None:
-        if isinstance(event, Exited) and event.pid in self._state.running:
-            self._exits[event.pid] = event, self._clock.now()
+        if isinstance(event, Exited):
+            self._exited(event)
         before = self._state
         self._state, actions = decide(before, event, now)
         if isinstance(event, Signalled) and self._state.signals > before.signals:
@@ -192,18 +193,46 @@ class Desk:
     def _act(self, action: Action) -> None:
         match action:
             case Forward(number=number):
-                self._signal(number)
+                self._children.signal(number)
             case Kill():
-                if self._signal(SIGKILL):
-                    _log.warning("what did not end in time was killed")
+                self._kill()
             case Cancel():
                 self._cancel.set()
+            case Suspend():
+                self._suspend()
+            case Dump():
+                self._dump()
+            case Warn() | Expire():
+                self._tell_time(action)
             case Leave():
                 pass  # a fact of the state, which every loop here looks at
 
-    def _signal(self, number: int) -> bool:
-        reached = [self._processes.signal(pid, number) for pid in self._groups]
-        return any(reached)
+    def _kill(self) -> None:
+        if self._children.signal(SIGKILL):
+            _log.warning("what did not end in time was killed")
+
+    def _exited(self, event: Exited) -> None:
+        self._children.exited(event)
+        if self._stacks is not None:
+            self._stacks.exited(event)
+            if not self._children.living:
+                self._stacks.over()  # a spy among our children would hide whose the orphans are
+
+    def _suspend(self) -> None:
+        if self._stacks is not None:
+            self._stacks.over()  # its time would run out while we stand still
+        self._processes.suspend()
+
+    def _dump(self) -> None:
+        if self._stacks is not None:
+            self._stacks.ask(self._children.living)
+
+    def _tell_time(self, action: Warn | Expire) -> None:
+        if isinstance(action, Expire):
+            self._told(f"auto_stop: the job has had its {self._stop_after:g} s and is stopped now")
+            return
+        left = (self._state.expires_at or 0.0) - self._clock.monotonic()
+        self._told(f"auto_stop: the job may take {self._stop_after:g} s and is stopped in {left:.0f} s")
 
     def _step_failure(self, error: BaseException | None) -> Failure | None:
         if error is None:
@@ -214,81 +243,39 @@ class Desk:
             return _failure(error)
         raise error
 
-    def _start(
-        self, process: Process, env: Mapping[str, str], out: tuple[Outlet, LogFile], err: tuple[Outlet, LogFile]
-    ) -> tuple[int | None, tuple[Pump, ...]]:
-        ends: list[int] = []
-        pumps: list[Pump] = []
-        pid: int | None = None
-        try:
-            # The pumps first: where there is no thread for them, there is no child that nobody reads.
-            for sinks in (out, err):
-                pump, end = self._pump(sinks)
-                pumps.append(pump)
-                ends.append(end)
-            pid = self._processes.start(process.argv, {**env, **process.env}, process.cwd, ends[0], ends[1])
-        except LauncherError as error:
-            self._decide(StartFailed(_failure(error)), self._clock.monotonic())
-        finally:
-            # Without a child the pumps see the end at once and close their pipes.
-            for end in ends:
-                os.close(end)
-        if pid is not None:
-            self._groups = (pid,)
+    def _start(self, processes: Sequence[Process], env: Mapping[str, str], sinks: Callable[[Process], Sinks]) -> bool:
+        """Start them all; the first that cannot be started ends the ones before it."""
+        for process in processes:
+            try:
+                pid = self._children.start(process, env, sinks(process))
+            except LauncherError as error:
+                self._decide(StartFailed(_failure(error)), self._clock.monotonic())
+                return False
             self._decide(Started(pid), self._clock.monotonic())
-        return pid, tuple(pumps)
+        return True
 
-    def _pump(self, sinks: tuple[Outlet, LogFile]) -> tuple[Pump, int]:
-        """A pump at work, and the end of the pipe for whoever writes."""
-        pipe, end = os.pipe()
-        try:
-            pump = Pump(pipe, sinks, self._processes.wake)
-            pump.start()
-        except BaseException as error:
-            os.close(pipe)
-            os.close(end)
-            if isinstance(error, RuntimeError):
-                raise no_threads("take the output of a process") from error
-            raise
-        return pump, end
-
-    def _until_ended(self, pid: int) -> None:
-        while pid in self._state.running:
+    def _until_ended(self) -> None:
+        while self._state.running:
             self._attend_until(None)
-        if pid not in self._exits:
+        for pid in self._children.living:
             _log.warning("process %d was killed and does not end; it is left behind", pid)
-            return
         # Once killed, whoever comes to light meanwhile is killed as well: 0 only asks.
-        while not self._state.left and self._signal(SIGKILL if Kill() in self._state.done else 0):
+        while not self._state.left and self._children.signal(SIGKILL if Kill() in self._state.done else 0):
             self._attend_until(None)
+        if self._state.left:
+            for pid in self._children.pids:
+                for line in left_behind(self._processes, pid):
+                    _log.warning("left behind: %s", line)
 
-    def _drain(self, pumps: tuple[Pump, ...]) -> None:
+    def _drain(self) -> None:
         now = self._clock.monotonic()
-        while not all(pump.over for pump in pumps):
+        while not self._children.drained:
             end = max(now + DRAIN_LEAST_S, min(now + DRAIN_S, settle_by(self._state) or now + DRAIN_S))
             if self._clock.monotonic() >= end:
                 _log.warning("an output is held open by a process that did not end; it is read no further")
                 break
             self._attend_until(end)
-        for pump in pumps:
-            pump.leave()
-            if pump.error is not None:
-                raise pump.error
-
-    def _attended(self, process: Process, pid: int, started: str, pumps: tuple[Pump, ...]) -> Attended:
-        exited, at = self._exits.pop(pid, (None, None))
-        ended = Ended(
-            rank=process.rank,
-            local_rank=process.local_rank,
-            pid=pid,
-            exit_code=exited.code if exited and exited.signal is None else None,
-            signal=exited.signal if exited else SIGKILL,
-            started=started,
-            ended=at,
-            peak_rss_bytes=exited.peak_rss_bytes if exited else None,
-        )
-        code = exited.code if exited else 128 + SIGKILL
-        return Attended(ended=ended, code=code, stdout=pumps[0].tail, stderr=pumps[1].tail)
+        self._children.leave()
 
 
 def _failure(error: LauncherError) -> Failure:

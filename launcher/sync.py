@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from launcher.core import events
 from launcher.core.errors import Cancelled
 from launcher.documents import Documents
-from launcher.pool import each
-from launcher.upload import Folder
+from launcher.pool import each as each_of
+from launcher.upload import Folder, noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from launcher.core.plan import Plan
     from launcher.core.record import FailedKey, Synced
     from launcher.disk import Stamp
+    from launcher.journal import Journal, Past
     from launcher.protocols import Clock, Record, Store
 
     Stopped = Callable[[], bool]
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOG_FIRST, LOG_MOST = 1.0, 30.0
-"""Seconds between uploads of the log: it doubles from the first to the most."""
+"""Seconds between uploads of the log, of which the first begins at once: it doubles from the first to the most."""
 SHORTEST = 0.05
 """Seconds below which no period goes, whatever the job says."""
 LOOK = 0.05
@@ -46,19 +47,23 @@ _Sending = tuple["Folder | Documents", str]
 class _Turn:
     """Something that is done again and again, the pauses growing up to `most`."""
 
-    def __init__(self, work: Task, pause: float, most: float, now: float) -> None:
+    def __init__(self, work: Task, pause: float, most: float, due: float) -> None:
         self.work = work
         self.pause = max(pause, SHORTEST)
         self.most = max(most, SHORTEST)
-        self.due = now + self.pause
+        self.due = due
 
     def schedule(self, now: float) -> None:
-        self.pause = min(self.pause * 2, self.most)
         self.due = now + self.pause
+        self.pause = min(self.pause * 2, self.most)
 
 
 class Sync:
-    """All that a run puts in the store. `baseline` is stage's: by output name, the state of what it predownloaded."""
+    """All that a run puts in the store. `baseline` is stage's: by output name, the state of what it predownloaded.
+
+    What the store acknowledges is noted in the `journal`. By output name, `past` is what an earlier run did, to go on
+    with. Without `with_log` the log itself stays where it is.
+    """
 
     def __init__(
         self,
@@ -69,13 +74,27 @@ class Sync:
         baseline: Mapping[str, Mapping[str, Stamp]],
         *,
         secrets: Sequence[bytes] = (),
+        journal: Journal | None = None,
+        past: Mapping[str, Past] | None = None,
+        with_log: bool = True,
     ) -> None:
         self._plan = plan
         self._record = record
         self._clock = clock
+        self._with_log = with_log
+        known = past or {}
         self._folders = tuple(
-            Folder(plan, output, store, clock, baseline.get(output.name, {})) for output in plan.outputs
+            Folder(plan, each, store, clock, baseline.get(each.name, {}), journal=journal, past=known.get(each.name))
+            for each in plan.outputs
         )
+        if journal is not None and past is None:  # what was there before the run need not be sent after a kill either
+            journal.note(
+                *(
+                    noted(output.name, output.target, path, stamp)
+                    for output in plan.outputs
+                    for path, stamp in baseline.get(output.name, {}).items()
+                )
+            )
         self._documents = None if plan.log_target is None else Documents(plan, plan.log_target, store, secrets)
         self._over = threading.Event()
         self._turn = threading.Lock()
@@ -86,7 +105,7 @@ class Sync:
         """Upload what stands still, each output by its period, until `halt`; `stopped` breaks off a transfer too."""
         now = self._clock.monotonic()
         turns = [
-            _Turn(partial(self._upload_settled, folder), output.period, output.period, now)
+            _Turn(partial(self._upload_settled, folder), output.period, output.period, now + output.period)
             for folder, output in zip(self._folders, self._plan.outputs, strict=True)
         ]
         if self._documents is not None:
@@ -102,6 +121,11 @@ class Sync:
         """Begin nothing more in `periodic`; the file that is on its way is finished."""
         with self._guard:
             self._over.set()
+
+    def whole(self) -> bool:
+        """Whether every output is whole in the store already. Changes nothing there; raises StoreError."""
+        standing = [folder.stands() for folder in self._folders]
+        return all(standing)
 
     def finish(self, stopped: Stopped) -> tuple[Synced, ...]:
         """Put everything in its place, newest first, the log after the outputs, the manifests last.
@@ -186,7 +210,7 @@ class Sync:
         sendings: list[tuple[_Sending, Task]] = [
             ((folder, path), partial(folder.send, path, last=True)) for _, path, folder in found
         ]
-        if self._documents is not None:
+        if self._documents is not None and self._with_log:
             segments = self._documents.segments()
             self._documents.expect(segments)
             sendings += [((self._documents, path), partial(self._documents.send, path, last=True)) for path in segments]
@@ -214,7 +238,7 @@ class Sync:
 
     def _each(self, tasks: Iterable[Task], stopped: Stopped) -> None:
         """Run tasks on threads that can be left behind: no put that hangs may hold the end of the run."""
-        each(_run, tasks, self._plan.transfers, stopped, apart=True, patience=PATIENCE)
+        each_of(_run, tasks, self._plan.transfers, stopped, apart=True, patience=PATIENCE)
 
     def _all(self) -> tuple[Folder | Documents, ...]:
         return self._folders if self._documents is None else (*self._folders, self._documents)

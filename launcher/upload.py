@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING
 
 from launcher import disk
 from launcher.core.errors import Exit, LauncherError, StoreError
-from launcher.core.keys import KEY_MOST, OWN, is_own, readable
+from launcher.core.keys import KEY_MOST, OWN, is_own, plain_md5, readable
 from launcher.core.manifest import Entry, Manifest, dump_manifest, manifest_at
 from launcher.core.record import LATE, FailedKey, Synced
 from launcher.core.urls import wrong_key
+from launcher.journal import Noted
 from launcher.reader import FileReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from launcher.core.plan import Output, Plan
-    from launcher.protocols import Clock, Target
+    from launcher.core.urls import Location
+    from launcher.journal import Journal, Past
+    from launcher.protocols import Clock, Store
 
 _log = logging.getLogger(__name__)
 
@@ -33,10 +36,21 @@ SHOWN = 5
 
 
 class Folder:
-    """One output: what of it is in its place, what could not be put there, and what was left out."""
+    """One output: what of it is in its place, what could not be put there, and what was left out.
+
+    With a `past` it goes on where an earlier run ended: then a folder that is gone is a failure, for it held something.
+    """
 
     def __init__(
-        self, plan: Plan, output: Output, store: Target, clock: Clock, baseline: Mapping[str, disk.Stamp]
+        self,
+        plan: Plan,
+        output: Output,
+        store: Store,
+        clock: Clock,
+        baseline: Mapping[str, disk.Stamp],
+        *,
+        journal: Journal | None = None,
+        past: Past | None = None,
     ) -> None:
         self.name = output.name
         self.label = f"{output.field} ({output.name})"
@@ -46,8 +60,10 @@ class Folder:
         self._target = output.target.folder
         self._store = store
         self._clock = clock
+        self._journal = journal
+        self._past = past
         self._in_place = dict(baseline)
-        self._done: dict[str, Entry] = {}
+        self._done: dict[str, Entry] = dict(past.done) if past else {}
         self._seen: Mapping[str, disk.Stamp] = {}
         self._left: set[str] = set()
         self._unreadable: dict[str, str] = {}
@@ -75,7 +91,7 @@ class Folder:
 
     def clear(self, _stopped: Callable[[], bool]) -> None:
         """Take the old manifest away, once: from now on the output is not whole until the new one is there."""
-        if self._cleared:
+        if self._cleared or self._manifest is not None:
             return
         try:
             self._invalidate()
@@ -116,16 +132,31 @@ class Folder:
 
     def write_manifest(self, _stopped: Callable[[], bool]) -> None:
         """Say that this worker's part is whole, if it is."""
-        if self._failures():
+        if self._failures() or self._manifest is not None:
             return
-        node, objects = self._plan.node, tuple(self._done.values())
-        raw = dump_manifest(Manifest(job=self._plan.job.id, worker=node.index, workers=node.count, objects=objects))
+        raw = self._manifest_text()
         try:
             self._store.put(self._manifest_at, iter((raw,)), len(raw))
         except StoreError as error:
             self._unsent[self._own_key] = f"the manifest could not be written: {error}"
         else:
             self._manifest = self._manifest_at.url
+
+    def stands(self) -> bool:
+        """Whether there is nothing to put, and the store has the manifest that says so. Raises StoreError."""
+        if self.pending() or self._failures():
+            return False
+        raw = self._manifest_text()
+        try:
+            found = self._store.stat(self._manifest_at)
+        except StoreError as error:
+            if error.exit_code != Exit.REFUSED:
+                raise
+            return False  # who may write but not read puts it anew
+        if found is None or found.size != len(raw) or plain_md5(found.etag) not in (None, _md5(raw)):
+            return False
+        self._manifest = self._manifest_at.url
+        return True
 
     def give_up(self) -> None:
         """Name all that is not in its place when the time is over."""
@@ -161,14 +192,19 @@ class Folder:
         return self._manifest_at.key[len(self._target.key) :]
 
     def _failures(self) -> dict[str, str]:
-        return {**self._unreadable, **self._unsent}
+        lost = self._past.lost if self._past else {}
+        return {**lost, **self._unreadable, **self._unsent}
+
+    def _manifest_text(self) -> bytes:
+        node, objects = self._plan.node, tuple(self._done.values())
+        return dump_manifest(Manifest(job=self._plan.job.id, worker=node.index, workers=node.count, objects=objects))
 
     def _look(self) -> dict[str, disk.Stamp]:
         """Find the files that are not in their place, and sort out what can never be."""
         self._refused, self._odd, self._unreadable = 0, {}, {}
         try:
             if not disk.is_there(self._plan.root, self._path):
-                self._odd[self._path] = "gone"
+                (self._odd if self._past is None else self._unreadable)[self._path] = "gone"
         except LauncherError as error:
             self._unreadable[self._path] = str(error)
             return {}
@@ -230,4 +266,26 @@ class Folder:
             if steady:
                 self._in_place[path] = reader.stamp
                 self._left.discard(path)
+        if steady and self._journal is not None:
+            self._journal.note(noted(self.name, self._target, path, reader.stamp, entry))
         return steady
+
+
+def noted(channel: str, target: Location, key: str, stamp: disk.Stamp, entry: Entry | None = None) -> Noted:
+    """A file in its place, as the journal has it; one without an entry was there before the run."""
+    return Noted(
+        channel=channel,
+        target=target.folder.url,
+        key=key,
+        size=stamp.size,
+        mtime_ns=stamp.mtime_ns,
+        inode=stamp.inode,
+        sha256=entry.sha256 if entry else None,
+        time=entry.time if entry else "",
+    )
+
+
+def _md5(content: bytes) -> str:
+    from hashlib import md5  # noqa: PLC0415 - asked only where an earlier run is gone on with
+
+    return md5(content, usedforsecurity=False).hexdigest()

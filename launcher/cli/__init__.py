@@ -16,6 +16,8 @@ COMMANDS = {
     "run": "Run a training job: stage, supervise, sync, report.",
     "preview": "Show what run would do, and touch nothing.",
     "validate": "Check algorithm and job files.",
+    "sync": "Put in place what a run could not.",
+    "explain": "Say why a run ended as it did, in words.",
 }
 
 
@@ -102,7 +104,8 @@ def told(error: Exception, about: str = "") -> int:
 
 def say(line: str) -> None:
     """One line for a person on stderr, without control characters; a stderr that is gone, full or stuck loses it."""
-    from launcher.logs import Outlet, plain
+    from launcher.streams.lines import plain
+    from launcher.streams.logs import Outlet
 
     Outlet(2, "stderr").line(f"{plain(line)}\n".encode(errors="backslashreplace"))
 

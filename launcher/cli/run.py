@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
 import os
 import signal
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from launcher import disk
+from launcher.adapters.cgroup import Cgroup
 from launcher.adapters.clock import SystemClock
 from launcher.adapters.process import SystemProcesses
+from launcher.adapters.roll import Roll
 from launcher.cli import say
-from launcher.cli.machine import TERMINATION_LOG, absolute
+from launcher.cli.claim import Claim
+from launcher.cli.leftovers import clear_leftovers
+from launcher.cli.machine import TERMINATION_LOG, absolute, find_program
 from launcher.cli.options import job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
-from launcher.core.errors import Exit, LauncherError, PlanError
+from launcher.core.errors import Exit, LauncherError
 from launcher.core.layout import Layout
-from launcher.core.lifecycle import State
-from launcher.core.outcome import Outcome, exit_code, outcome, sentence
+from launcher.core.outcome import Outcome, exit_code, never_began, sentence
 from launcher.core.redact import mask, plan_secrets, to_json
+from launcher.core.termination import termination_message
 from launcher.job import World
 from launcher.job import run as run_job
-from launcher.logs import LogFile, Outlet, ServiceLog
-from launcher.report import as_document, refusal, termination_message, write_where_asked, write_whole
+from launcher.report import as_document, refusal, write_where_asked, write_whole
+from launcher.streams.lines import ServiceLog
+from launcher.streams.logs import LogFile, Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,27 +62,34 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     logger = logging.getLogger("launcher")
     logger.addHandler(lines)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
-    claim = _Claim()
+    claim = Claim()
     try:
         with _interruptible():
             ready, secrets, log = _begin(dict(options), environ, claim)
     except Interrupted as stop:
-        ended = outcome(State(grace=0, interrupted=stop.args[0]))
+        ended = never_began(stop.args[0])
         _leave_word(options, environ, claim, as_document(ended))
         return _said(ended, ())
     except Exception as error:
         _leave_word(options, environ, claim, refusal(_as_ours(error)))
         raise
-    with SystemProcesses() as processes:  # from here on a signal is heard and answered
+    clock = SystemClock()
+    # The roll is there before the first child is, and stays until the last one is gone.
+    with (
+        Roll(ready.plan.files.roll, clock.now()) as roll,
+        SystemProcesses(enrol=roll.enrol) as processes,  # from here on a signal is heard and answered
+    ):
         lines.open(log)
         world = World(
             store=ready.store,
             processes=processes,
-            clock=SystemClock(),
-            environ={name: value for name, value in environ.items() if not name.startswith("LAUNCHER_")},
+            clock=clock,
+            meter=Cgroup(),
+            environ=roll.marked({name: value for name, value in environ.items() if not name.startswith("LAUNCHER_")}),
             log=log,
             out=Outlet(1, "stdout"),
             err=err,
+            spy=find_program(("py-spy",), f"{os.path.dirname(sys.executable)}:{environ.get('PATH', '')}"),
             secrets=secrets,
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
@@ -92,54 +105,18 @@ def _said(ended: Outcome, secrets: Sequence[str]) -> int:
     return exit_code(ended)
 
 
-def _begin(options: dict[str, Any], environ: dict[str, str], claim: _Claim) -> tuple[Ready, tuple[str, ...], LogFile]:
-    """The plan, every secret there is, and the job's log, its folder made and this launcher's alone."""
+def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> tuple[Ready, tuple[str, ...], LogFile]:
+    """The plan, every secret there is, and the job's log, its folder this launcher's alone and cleaned up."""
     ready = prepare(request(environ, options), environ)
     need_store(ready)
     secrets = plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets()))
     folder = os.path.dirname(ready.plan.files.log)
     disk.make_folder(ready.plan.root, folder)
     claim.take(folder)
-    return ready, secrets, LogFile(ready.plan.files.log)
-
-
-class _Claim:
-    """A root is one launcher's at a time: the lock in its log folder is held as long as this process lives."""
-
-    def __init__(self) -> None:
-        self._folder: str | None = None
-
-    def take(self, folder: str) -> None:
-        """Claim the folder, or say who has it. Raises PlanError."""
-        if self._folder == folder:
-            return
-        path = f"{folder}/.launcher.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, b"%d\n" % os.getpid())
-        except OSError as error:
-            raise _not_claimed(folder, path, error) from error
-        self._folder = folder
-
-
-def _not_claimed(folder: str, path: str, error: OSError) -> PlanError:
-    if isinstance(error, BlockingIOError):
-        with open(path, encoding="ascii", errors="replace") as file:
-            owner = file.read(20).strip()
-        return PlanError(
-            f"another launcher (pid {owner or 'unknown'}) runs a job in {folder}",
-            code="root-in-use",
-            action="Wait for it, or give this one a --root of its own.",
-            exit_code=Exit.NODE,
-        )
-    return PlanError(
-        f"the log folder {folder} cannot be used: {path}: {error.strerror}",
-        code="log-folder",
-        action="Run as a user who may write there, or give --root DIR.",
-        exit_code=Exit.REFUSED if isinstance(error, PermissionError) else Exit.NODE,
-    )
+    told = clear_leftovers(ready.plan.files.roll, ready.plan.grace)
+    if told:
+        ready = replace(ready, plan=replace(ready.plan, warnings=(*ready.plan.warnings, *told)))
+    return ready, secrets, LogFile(ready.plan.files.log, ready.plan.logs)
 
 
 @contextmanager
@@ -169,9 +146,7 @@ def _as_ours(error: Exception) -> LauncherError:
     return LauncherError(text, code="defect", action="Report it with the traceback.")
 
 
-def _leave_word(
-    options: Mapping[str, Any], environ: Mapping[str, str], claim: _Claim, document: dict[str, Any]
-) -> None:
+def _leave_word(options: Mapping[str, Any], environ: Mapping[str, str], claim: Claim, document: dict[str, Any]) -> None:
     """run.json and the termination message of a job that did not begin, where a place for them is known and free."""
     root, report = options["root"], options["report"]
     with suppress(OSError, LauncherError):  # what happened is told in any case

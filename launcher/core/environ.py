@@ -92,6 +92,7 @@ TABLE: tuple[Variable, ...] = (
     Variable(name="LD_LIBRARY_PATH", meaning="libraries; the preset image's own first", value=_libraries),
     Variable(name="PYTHONPATH", meaning="MA_JOB_DIR, the code folder, installed packages", value=_python_path),
     Variable(name="PYTHONUNBUFFERED", meaning="no log line is held back", value=lambda _: "1"),
+    Variable(name="PYTHONFAULTHANDLER", meaning="a crash of Python tells where", value=lambda _: "1", inherit=True),
     Variable(name="MA_HOME", meaning="the user's home", value=lambda scene: scene.layout.home),
     Variable(name="MA_MOUNT_PATH", meaning="algorithm, inputs, outputs, logs", value=lambda scene: scene.layout.mount),
     Variable(name="MA_JOB_DIR", meaning="parent of the code folder", value=lambda scene: scene.layout.job_dir),

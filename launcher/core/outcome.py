@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from signal import Signals
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from launcher.core.errors import Exit
+from launcher.core.lifecycle import State, Stop
 from launcher.core.record import Cause
 
-if TYPE_CHECKING:
-    from launcher.core.lifecycle import State
+UNEXPLAINED = ("boot-failed", "boot-killed")
+"""What is known of a boot process that failed before anybody has looked for the cause: that it ended, or was ended."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +29,18 @@ def outcome(state: State) -> Outcome:
         return _UNFINISHED
     if state.boot_code is None:
         return _before_training(state)
-    if state.interrupted is not None:
-        code = state.boot_code or 128 + state.interrupted
-        return Outcome(phase="Terminated", exit_code=code, cause=_interruption(state, state.interrupted))
+    if state.stopped is not None:
+        return _stopped(state, state.stopped)
     if state.boot_code != 0:
         return Outcome(phase="Failed", exit_code=state.boot_code, cause=_boot_failure(state))
     if state.failure is not None:
         return Outcome(phase="Failed", exit_code=Exit.NOT_SAVED, cause=state.failure.cause)
     return Outcome(phase="Completed", exit_code=Exit.OK) if state.synced else _UNFINISHED
+
+
+def never_began(number: int) -> Outcome:
+    """The outcome of a job that a signal ended before there was a plan."""
+    return outcome(State(grace=0, stopped=Stop("signal", number)))
 
 
 def sentence(cause: Cause) -> str:
@@ -50,9 +55,8 @@ def exit_code(ended: Outcome | None) -> int:
 
 
 def _before_training(state: State) -> Outcome:
-    if state.interrupted is not None:
-        cause = _interruption(state, state.interrupted)
-        return Outcome(phase="Terminated", exit_code=128 + state.interrupted, cause=cause)
+    if state.stopped is not None:
+        return _stopped(state, state.stopped)
     if state.failure is None:
         return _UNFINISHED
     code = state.failure.exit_code
@@ -61,23 +65,31 @@ def _before_training(state: State) -> Outcome:
     return Outcome(phase=phase, exit_code=code or Exit.DEFECT, cause=state.failure.cause)
 
 
-def _interruption(state: State, number: int) -> Cause:
-    name = Signals(number).name
+def _stopped(state: State, stop: Stop) -> Outcome:
+    """A training that was stopped is never a success, whatever the boot process says."""
+    evidence = () if state.failure is None else (state.failure.cause.message,)
+    if stop.why == "auto-stop":
+        ended = "the boot process had not started" if state.boot_code is None else _how_it_ended(state)
+        cause = Cause(
+            code="auto-stop",
+            message=f"The job had the time that auto_stop gives it and was stopped; {ended}.",
+            action="Allow more time (spec.auto_stop), or go on from the last checkpoint.",
+            evidence=evidence,
+        )
+        return Outcome(phase="Terminated", exit_code=Exit.AUTO_STOP, cause=cause)
+    name = Signals(stop.number).name
     if state.boot_code is None:
         message = f"{name} came before the boot process started."
     else:
         message = f"{name} interrupted the training; {_how_it_ended(state)}."
-    return Cause(
-        code="interrupted",
-        message=message,
-        action="Start the job again if it was not stopped on purpose.",
-        evidence=() if state.failure is None else (state.failure.cause.message,),
-    )
+    action = "Start the job again if it was not stopped on purpose."
+    cause = Cause(code="interrupted", message=message, action=action, evidence=evidence)
+    return Outcome(phase="Terminated", exit_code=state.boot_code or 128 + stop.number, cause=cause)
 
 
 def _boot_failure(state: State) -> Cause:
     return Cause(
-        code="boot-failed" if state.boot_signal is None else "boot-killed",
+        code=UNEXPLAINED[state.boot_signal is not None],
         message=f"Training failed: {_how_it_ended(state)}.",
         action="Read the last lines of the log.",
         evidence=() if state.failure is None else (state.failure.cause.message,),

@@ -69,6 +69,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
+    log: str | None = None
+    """The process's own log file, where there are several."""
 
 
 class CodeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,19 +81,32 @@ class CodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 32
 
 
+class LogRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How the log is kept: when a segment is full, what it takes in a minute, and whether lines name their rank."""
+
+    segment_bytes: int = 64 * 1024**2
+    bytes_per_minute: int = 2048 * 1024**2
+    rank_prefix: bool = True
+
+
 class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the launcher's own documents lie on the node."""
+    """Where the launcher's own documents lie on the node.
+
+    `uploads` notes every file that is in its place, `roll` the processes that run: both outlive a killed launcher.
+    """
 
     log: str
     run_json: str
     events: str
     plan: str
+    uploads: str
+    roll: str
     termination: str | None
     report: str | None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run will do. Paths are absolute and already below `root`."""
+    """What a run will do. Paths are absolute and already below `root`; `grace` and `stop_after` are seconds."""
 
     job: JobName
     node: Node
@@ -107,7 +122,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     files: Files
     log_target: Location | None
     limits: CodeLimits
+    logs: LogRules
     grace: float
+    stop_after: float | None
     transfers: int
     language: str
     warnings: tuple[str, ...]

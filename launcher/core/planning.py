@@ -71,7 +71,9 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
         files=_files(layout, name, facts),
         log_target=parse_location(log_url).folder if log_url else None,
         limits=facts.settings.limits,
+        logs=facts.settings.logs,
         grace=facts.settings.grace,
+        stop_after=_stop_after(job, facts),
         transfers=facts.settings.transfers,
         language=facts.settings.language,
         warnings=(*warnings, *_warnings(job, algorithm, inputs, outputs)),
@@ -201,9 +203,18 @@ def _files(layout: Layout, name: JobName, facts: Facts) -> Files:
         run_json=f"{layout.log_dir}/run.json",
         events=f"{layout.log_dir}/events.jsonl",
         plan=f"{layout.log_dir}/plan.json",
+        uploads=f"{layout.log_dir}/.launcher-uploads.jsonl",
+        roll=f"{layout.log_dir}/.launcher-processes.json",
         termination=facts.termination,
         report=facts.report,
     )
+
+
+def _stop_after(job: Job, facts: Facts) -> float | None:
+    """Seconds that the job may take: the node's setting, else the job's own hours."""
+    if facts.settings.auto_stop is not None:
+        return facts.settings.auto_stop
+    return job.spec.auto_stop.duration * 3600.0 if job.spec and job.spec.auto_stop else None
 
 
 def _warnings(job: Job, algorithm: JobAlgorithm, inputs: Sequence[Input], outputs: Sequence[Output]) -> list[str]:

@@ -53,6 +53,18 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     rank: int | None = None
 
 
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What the kernel says of this container's memory, in bytes; None for what it does not tell.
+
+    `oom_kills` counts the processes that it has killed for want of memory, since the container was made.
+    """
+
+    source: Literal["cgroup v2", "cgroup v1"]
+    limit_bytes: int | None
+    peak_bytes: int | None
+    oom_kills: int | None
+
+
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """One boot process from start to end. Times are RFC 3339."""
 

@@ -27,7 +27,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ASSIGNED = re.compile(r"""([A-Za-z_][A-Za-z0-9_-]*)=['"]?([^\s;&|'"]+)""")
 _FOLLOWED = re.compile(r"""--([A-Za-z_][A-Za-z0-9_-]*)\s+['"]?([^\s;&|'"]+)""")
 """In a command's own text: `TOKEN=…`, `--api_key=…` and `--api_key …`."""
-_URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
+_URL = r"://[^/\s:@]{0,255}:([^/\s@]{1,4096})(?=@)"
+_URL_PASSWORD, _URL_PASSWORD_BYTES = re.compile(_URL, re.ASCII), re.compile(_URL.encode())
+"""A URL's password. It begins with what `re` finds fastest, and is bounded, so that a stream need hold back little."""
+_URL_UNDECIDED = re.compile(rb"://[^/\s:@]{0,255}(?::[^/\s@]{0,4096})?\Z")
+_URL_BYTES = 3 + 255 + 1 + 4096
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -62,11 +66,10 @@ def plan_secrets(plan: Plan, known: Iterable[str] = ()) -> tuple[str, ...]:
 def mask(text: str, secrets: Sequence[str]) -> str:
     """The text without secret values and without passwords inside URLs."""
     at, pieces = 0, []
-    for start, end in _spans(text, secrets):
+    for start, end in _spans(text, secrets, _URL_PASSWORD):
         pieces += [text[at:start], MASK]
         at = end
-    text = "".join((*pieces, text[at:])) if pieces else text
-    return _URL_PASSWORD.sub(rf"\1:{MASK}", text) if "://" in text else text
+    return "".join((*pieces, text[at:])) if pieces else text
 
 
 def mask_argv(argv: Sequence[str], secrets: Sequence[str] = ()) -> tuple[str, ...]:
@@ -102,42 +105,61 @@ def to_json(value: Any, secrets: Sequence[str] = ()) -> bytes:
     return json.dumps(plain, ensure_ascii=False, indent=1).encode(errors="backslashreplace") + b"\n"
 
 
-def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[bytes]:
-    """A byte stream with every secret masked, also one that lies across chunks.
+def by_line(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The secrets, and each line of those that have several: what a log puts between two lines makes none readable."""
+    lines = (line for secret in secrets for line in secret.splitlines() if len(line) >= SHORTEST)
+    return tuple(dict.fromkeys((*secrets, *lines)))
 
-    The end of each chunk is held back, shorter than the longest secret: only there could a secret still go on.
+
+def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[bytes]:
+    """A byte stream as `mask` would give it, also where a secret or a URL lies across chunks.
+
+    What could still become one is held back: the end of each chunk, shorter than the longest secret, and a URL whose
+    password may not have ended.
     """
-    if not secrets:
-        yield from chunks
-        return
-    held = max(map(len, secrets)) - 1
-    rest = b""
+    held = max((2, *(len(secret) - 1 for secret in secrets)))  # two bytes may be the begin of "://"
+    text, done = b"", 0
     for chunk in chunks:
-        text = rest + chunk
-        masked_text, at = _masked_to(text, max(len(text) - held, 0), secrets)
-        rest = text[at:]
+        text += chunk
+        edge = _edge(text, held)
+        masked_text, at = _masked_to(text, done, edge, secrets)
         if masked_text:
             yield masked_text
-    masked_text, _ = _masked_to(rest, len(rest), secrets)
+        # From the last "://" on, what was given out still says whether a password follows.
+        context = text.rfind(b"://", max(edge - _URL_BYTES, 0), edge + 2)
+        start = edge if context < 0 else context
+        text, done = text[start:], at - start
+    masked_text, _ = _masked_to(text, done, len(text), secrets)
     if masked_text:
         yield masked_text
 
 
-def _masked_to(text: bytes, edge: int, secrets: Sequence[bytes]) -> tuple[bytes, int]:
-    """The text masked up to the edge, and to the end of a secret that begins before it; how far that is."""
-    at, pieces = 0, []
-    for start, end in _spans(text, secrets):
-        if start >= edge:
+def _edge(text: bytes, held: int) -> int:
+    """Up to where it is known which secrets begin, whatever comes next."""
+    edge = max(len(text) - held, 0)
+    mark = text.rfind(b"://", max(len(text) - _URL_BYTES, 0))
+    return min(edge, mark) if mark >= 0 and _URL_UNDECIDED.match(text, mark) else edge
+
+
+def _masked_to(text: bytes, done: int, edge: int, secrets: Sequence[bytes]) -> tuple[bytes, int]:
+    """The text from `done` on, masked up to the edge and to the end of a secret that begins before it; how far that is.
+
+    One that begins before `done` was given out as masked; it may go on.
+    """
+    at, pieces = done, []
+    for start, end in _spans(text, secrets, _URL_PASSWORD_BYTES):
+        if start >= max(edge, at):
             break
-        pieces += [text[at:start], MASK.encode()]
-        at = end
+        if start >= at:
+            pieces += [text[at:start], MASK.encode()]
+        at = max(at, end)
     pieces.append(text[at:edge])
     return b"".join(pieces), max(at, edge)
 
 
-def _spans(text: AnyStr, secrets: Sequence[AnyStr]) -> list[tuple[int, int]]:
-    """Where secrets lie, those that overlap as one, in their order."""
-    found = []
+def _spans(text: AnyStr, secrets: Sequence[AnyStr], urls: re.Pattern[AnyStr]) -> list[tuple[int, int]]:
+    """Where secrets and passwords inside URLs lie, those that overlap as one, in their order."""
+    found = [url.span(1) for url in urls.finditer(text)]
     for secret in secrets:
         at = text.find(secret)
         while at >= 0:

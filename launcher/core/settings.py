@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from launcher.core.errors import PlanError
 from launcher.core.frozen import Record
-from launcher.core.plan import CodeLimits
+from launcher.core.plan import CodeLimits, LogRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,8 +59,32 @@ TABLE = (
         default="25",
         meaning="Seconds from SIGTERM to the end, as `--grace`; boot process and last uploads share them.",
     ),
+    Setting(
+        name="LAUNCHER_AUTO_STOP",
+        kind="seconds",
+        default="",
+        meaning="Seconds that the whole job may take (exit code 124), in place of the hours of its `spec.auto_stop`.",
+    ),
+    Setting(
+        name="LAUNCHER_LOG_SEGMENT",
+        kind="number",
+        default="64",
+        meaning="MiB after which the log file goes on in a new one; the full ones are `….log.1`, `….log.2` and on.",
+    ),
+    Setting(
+        name="LAUNCHER_LOG_RATE",
+        kind="number",
+        default="2048",
+        meaning="MiB of output that the log file takes in a minute; what is more is dropped there and counted.",
+    ),
+    Setting(
+        name="LAUNCHER_RANK_PREFIX",
+        kind="0|1",
+        default="1",
+        meaning="1 begins each line with its rank where a node runs several processes.",
+    ),
     Setting(name="LAUNCHER_TRANSFERS", kind="number", default="16", meaning="Transfers under way at once."),
-    Setting(name="LAUNCHER_LANG", kind="en|zh", default="en", meaning="Language of default descriptions."),
+    Setting(name="LAUNCHER_LANG", kind="en|zh", default="en", meaning="Language of diagnosis and default texts."),
     Setting(
         name="LAUNCHER_TERMINATION_LOG",
         kind="text",
@@ -92,10 +116,12 @@ _WANTED: dict[Kind, tuple[str, str]] = {
 
 
 class Settings(Record, frozen=True, kw_only=True):
-    """The settings as typed values; `grace` in seconds."""
+    """The settings as typed values; `grace` and `auto_stop` in seconds."""
 
     limits: CodeLimits = CodeLimits()
+    logs: LogRules = LogRules()
     grace: float = 25.0
+    auto_stop: float | None = None
     transfers: int = 16
     language: str = "en"
     termination_log: str | None = None
@@ -111,7 +137,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             bytes=int(values["LAUNCHER_CODE_MAX_BYTES"]),
             depth=int(values["LAUNCHER_CODE_MAX_DEPTH"]),
         ),
+        logs=LogRules(
+            segment_bytes=int(values["LAUNCHER_LOG_SEGMENT"]) * 1024**2,
+            bytes_per_minute=int(values["LAUNCHER_LOG_RATE"]) * 1024**2,
+            rank_prefix=values["LAUNCHER_RANK_PREFIX"] == "1",
+        ),
         grace=float(values["LAUNCHER_GRACE"]),
+        auto_stop=float(values["LAUNCHER_AUTO_STOP"]) if values["LAUNCHER_AUTO_STOP"] else None,
         transfers=min(int(values["LAUNCHER_TRANSFERS"]), 512),
         language=values["LAUNCHER_LANG"],
         termination_log=environ.get("LAUNCHER_TERMINATION_LOG") or None,

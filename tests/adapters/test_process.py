@@ -13,17 +13,15 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from talking import ENV, PATIENCE_S, Talking, exit_of, sh, until
 
 from launcher.adapters.process import FORWARDED, SystemProcesses, kin
 from launcher.core.errors import BootError
-from launcher.core.lifecycle import Event, Exited, Signalled, Woken
+from launcher.core.lifecycle import Exited, Signalled, Woken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-PATIENCE_S = 30.0
-ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 
 
 @pytest.fixture
@@ -37,39 +35,6 @@ def null() -> Iterator[int]:
     fd = os.open(os.devnull, os.O_WRONLY)
     yield fd
     os.close(fd)
-
-
-def sh(processes: SystemProcesses, script: str, stdout: int) -> int:
-    return processes.start(("sh", "-c", script), ENV, "/", stdout, stdout)
-
-
-def until(processes: SystemProcesses, wanted: Callable[[Event], bool]) -> list[Event]:
-    """Every event up to and with the first wanted one."""
-    seen: list[Event] = []
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        seen += processes.wait(end - time.monotonic())
-        if any(wanted(event) for event in seen):
-            return seen
-    raise AssertionError(f"never came; saw {seen}")
-
-
-def exit_of(processes: SystemProcesses, pid: int) -> Exited:
-    found = until(processes, lambda event: isinstance(event, Exited) and event.pid == pid)
-    return next(event for event in found if isinstance(event, Exited) and event.pid == pid)
-
-
-class Talking:
-    """A child that says on a pipe where it is."""
-
-    def __init__(self, processes: SystemProcesses, script: str) -> None:
-        read, write = os.pipe()
-        self.pid = sh(processes, script, write)
-        os.close(write)
-        self.said = os.fdopen(read)
-
-    def line(self) -> str:
-        return self.said.readline().strip()
 
 
 def ignored(line: str) -> int:
@@ -275,10 +240,10 @@ def test_no_child_is_lost_when_many_end_at_once(processes: SystemProcesses, null
 
 def test_children_are_found_without_the_kernel_s_lists(processes: SystemProcesses, null: int) -> None:
     pid = sh(processes, "sleep 100", null)
-    assert pid in kin._children_by_parent()
-    assert set(kin._children_by_parent()) == set(kin.children())
-    assert kin.session(999_999_999) == kin.group(999_999_999) == kin._parent(999_999_999) == -1
-    assert not kin.catches(999_999_999, signal.SIGQUIT)
+    assert pid in kin._by_parent()[os.getpid()]
+    assert set(kin._by_parent()[os.getpid()]) == set(kin.children())
+    assert kin.session(999_999_999) == kin.group(999_999_999) == kin.parent(999_999_999) == -1
+    assert not kin.takes(999_999_999, signal.SIGQUIT)
     assert kin._numbers("/no/such/folder") == []
 
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from launcher.core.lifecycle import (
     Action,
     Cancel,
+    Dump,
     Entered,
     Event,
     Exited,
+    Expire,
     Failure,
     Finished,
     Forward,
@@ -25,13 +27,15 @@ from launcher.core.lifecycle import (
     Started,
     StartFailed,
     State,
+    Stop,
+    Suspend,
     Tick,
+    Warn,
     Woken,
-    decide,
-    next_deadline,
-    settle_by,
 )
-from launcher.core.outcome import exit_code, outcome
+from launcher.core.lifecycle.deadlines import next_deadline, settle_by
+from launcher.core.lifecycle.decide import decide
+from launcher.core.outcome import exit_code, never_began, outcome
 from launcher.core.record import Cause
 
 if TYPE_CHECKING:
@@ -43,8 +47,8 @@ UNSAVED = Failure(69, Cause(code="store", message="the store went away", action=
 STAGE, INSTALL, RUN, SYNC, REPORT, END = Phase
 
 
-def play(*timed: tuple[float, Event], grace: float = GRACE) -> tuple[State, list[Action]]:
-    state, actions = State(grace=grace), list[Action]()
+def play(*timed: tuple[float, Event], grace: float = GRACE, state: State | None = None) -> tuple[State, list[Action]]:
+    state, actions = state or State(grace=grace), list[Action]()
     for now, event in timed:
         state, more = decide(state, event, now)
         actions += more
@@ -53,6 +57,9 @@ def play(*timed: tuple[float, Event], grace: float = GRACE) -> tuple[State, list
 
 def trained(code: int = 0, *, signal: int | None = None) -> list[tuple[float, Event]]:
     return [(0, Entered(RUN)), (0, Started(7)), (50, Exited(7, code, signal))]
+
+
+TOLD: tuple[Action, ...] = (Forward(SIGTERM), Forward(SIGCONT))
 
 
 def in_phase(phase: Phase) -> State:
@@ -67,23 +74,30 @@ def in_phase(phase: Phase) -> State:
 STOPS: dict[tuple[Phase, int], tuple[Action, ...]] = {
     (STAGE, SIGTERM): (Cancel(),),
     (STAGE, SIGINT): (Cancel(),),
-    (INSTALL, SIGTERM): (Cancel(), Forward(SIGTERM)),
-    (INSTALL, SIGINT): (Cancel(), Forward(SIGTERM)),
-    (RUN, SIGTERM): (Forward(SIGTERM),),
-    (RUN, SIGINT): (Forward(SIGINT),),
+    (INSTALL, SIGTERM): (Cancel(), Forward(SIGTERM), Forward(SIGCONT)),
+    (INSTALL, SIGINT): (Cancel(), Forward(SIGTERM), Forward(SIGCONT)),
+    (RUN, SIGTERM): (Forward(SIGTERM), Forward(SIGCONT)),
+    (RUN, SIGINT): (Forward(SIGINT), Forward(SIGCONT)),
 }
-PASSED_ON: tuple[int, ...] = (SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP, SIGWINCH)
-SIGNAL_ACTIONS = {**STOPS, **{(RUN, number): (Forward(number),) for number in PASSED_ON}}
+PASSED_ON: tuple[int, ...] = (SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH)
+SIGNAL_ACTIONS: dict[tuple[Phase, int], tuple[Action, ...]] = {
+    **STOPS,
+    **{(RUN, number): (Forward(number),) for number in PASSED_ON},
+    **{(phase, SIGTSTP): (Suspend(),) for phase in (STAGE, SYNC, REPORT, END)},
+    **{(phase, SIGTSTP): (Forward(SIGTSTP), Suspend()) for phase in (INSTALL, RUN)},
+    **{(phase, SIGCONT): (Forward(SIGCONT),) for phase in (INSTALL, RUN)},
+    (RUN, SIGQUIT): (Dump(),),
+}
 
 
 @pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("number", [SIGTERM, SIGINT, *PASSED_ON])
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT, SIGTSTP, SIGCONT, SIGQUIT, *PASSED_ON])
 def test_what_a_signal_does_in_each_phase(phase: Phase, number: int) -> None:
     before = in_phase(phase)
     after, actions = decide(before, Signalled(number), 100)
     assert actions == SIGNAL_ACTIONS.get((phase, number), ())
     stops = number in (SIGTERM, SIGINT)
-    assert after.interrupted == (number if stops and phase in (STAGE, INSTALL, RUN) else None)
+    assert after.stopped == (Stop("signal", number) if stops and phase in (STAGE, INSTALL, RUN) else None)
     assert after.end_by == (120 if stops else None)
     assert after.stop_by == (115 if stops else None)
     assert stops or after == before
@@ -99,7 +113,8 @@ def test_events_that_are_nobodys_change_nothing(phase: Phase, event: Event) -> N
 @pytest.mark.parametrize("event", [Finished(MISSING), StartFailed(MISSING)])
 def test_the_first_failure_is_kept_in_every_phase(phase: Phase, event: Event) -> None:
     after, actions = decide(in_phase(phase), event, 100)
-    assert (after.failure, after.going, actions) == (MISSING, False, ())
+    assert (after.failure, after.going) == (MISSING, False)
+    assert actions == (TOLD if isinstance(event, StartFailed) and phase in (INSTALL, RUN) else ())
     assert decide(after, Finished(UNSAVED), 101)[0].failure == MISSING
 
 
@@ -108,9 +123,9 @@ def test_a_child_that_ends_has_its_leftovers_stopped(phase: Phase) -> None:
     state, _ = decide(in_phase(phase), Started(8), 100)
     state, actions = decide(state, Exited(8, 4), 101)
     if phase in (INSTALL, RUN):
-        assert (state.running, actions) == ((7,), ()), "another child still runs"
+        assert (state.running, actions) == ((7,), TOLD if phase is RUN else ()), "another child still runs"
         state, actions = decide(state, Exited(7, 0), 102)
-    assert (state.running, actions) == ((), (Forward(SIGTERM),))
+    assert (state.running, actions) == ((), TOLD)
     assert state.boot_code == {RUN: 4, SYNC: 0, REPORT: 0, END: 0}.get(phase), (
         "the first code that is not 0 is the run's"
     )
@@ -158,9 +173,9 @@ def test_a_second_request_leaves_two_seconds() -> None:
     state, actions = play(
         (0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (103, Signalled(SIGINT)), (103.5, Tick())
     )
-    assert actions == [Forward(SIGTERM), Forward(SIGINT)]
+    assert actions == [Forward(SIGTERM), Forward(SIGCONT), Forward(SIGINT), Forward(SIGCONT)]
     assert (state.stop_by, state.end_by) == (104.5, 105)
-    assert (state.interrupted, state.signals) == (SIGTERM, 2)
+    assert (state.stopped, state.signals) == (Stop("signal", SIGTERM), 2)
 
 
 def test_a_second_request_never_lengthens_the_time() -> None:
@@ -170,12 +185,12 @@ def test_a_second_request_never_lengthens_the_time() -> None:
 
 def test_one_request_read_twice_in_one_go_is_one() -> None:
     state, actions = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (100, Signalled(SIGTERM)))
-    assert (state.signals, state.end_by, actions) == (1, 120, [Forward(SIGTERM)])
+    assert (state.signals, state.end_by, actions) == (1, 120, list(TOLD))
 
 
 def test_leftovers_have_five_seconds() -> None:
     state, actions = play(*trained())
-    assert actions == [Forward(SIGTERM)]
+    assert actions == list(TOLD)
     assert next_deadline(state) == 55
     state, actions_at_55 = decide(state, Tick(), 55)
     assert actions_at_55 == (Kill(),)
@@ -259,7 +274,7 @@ def test_sync_and_report_share_the_reserve(grace: float, reserve: float) -> None
 
 def test_nobody_is_called_stuck_for_want_of_a_moment() -> None:
     state, actions = play((0, Entered(RUN)), (0, Started(7)), (100, Signalled(SIGTERM)), (100, Tick()), grace=0)
-    assert actions == [Forward(SIGTERM), Kill()]
+    assert actions == [*TOLD, Kill()]
     assert not state.left
     assert (next_deadline(state), settle_by(state)) == (100.1, 100.1)
 
@@ -281,7 +296,107 @@ def test_a_stage_that_does_not_stop_is_left() -> None:
 
 
 def test_a_child_that_was_started_into_an_interruption_is_told() -> None:
-    assert play((0, Entered(INSTALL)), (1, Signalled(SIGINT)), (2, Started(7)))[1] == [Cancel(), Forward(SIGTERM)]
+    assert play((0, Entered(INSTALL)), (1, Signalled(SIGINT)), (2, Started(7)))[1] == [Cancel(), *TOLD]
+
+
+# several boot processes
+
+
+def two(*more: tuple[float, Event]) -> tuple[State, list[Action]]:
+    return play((0, Entered(RUN)), (1, Started(7)), (2, Started(8)), *more)
+
+
+def test_the_first_that_fails_ends_the_others_in_five_seconds() -> None:
+    state, actions = two((10, Exited(8, 3)))
+    assert (actions, next_deadline(state)) == (list(TOLD), 15)
+    state, killing = decide(state, Tick(), 15)
+    assert killing == (Kill(),)
+    state, _ = decide(state, Exited(7, 137, 9), 15.1)
+    assert (state.boot_code, state.boot_signal, state.first, state.running) == (3, None, 8, ())
+    assert outcome(state).exit_code == 3
+
+
+def test_one_that_ends_well_waits_for_the_others() -> None:
+    state, actions = two((10, Exited(8, 0)))
+    assert (state.running, actions, next_deadline(state)) == ((7,), [], None)
+    state, _ = decide(state, Exited(7, 5), 11)
+    assert (state.boot_code, state.first) == (5, 7)
+
+
+def test_one_that_ends_on_sigterm_leaves_the_others_their_whole_grace() -> None:
+    state, actions = two((10, Signalled(SIGTERM)), (11, Exited(8, 143, 15)))
+    assert (actions, next_deadline(state)) == (list(TOLD), 25)
+
+
+def test_one_that_cannot_be_started_ends_those_before_it_and_is_the_cause() -> None:
+    state, actions = play((0, Entered(RUN)), (1, Started(7)), (2, StartFailed(MISSING)), (3, Exited(7, 143, 15)))
+    assert actions == [*TOLD, *TOLD]
+    assert (outcome(state).exit_code, state.boot_code) == (66, None)
+
+
+def test_one_that_cannot_be_started_alone_leaves_nothing_to_stop() -> None:
+    assert play((0, Entered(RUN)), (2, StartFailed(MISSING)))[1] == []
+
+
+def test_all_that_is_stuck_in_the_kernel_is_left_for_the_failure_that_came_first() -> None:
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (2, StartFailed(MISSING)), (7, Tick()), (8, Tick()))
+    assert (state.running, state.left, outcome(state).exit_code) == ((), True, 66)
+
+
+# the time that a job may take
+
+LIMITED = State(grace=GRACE, expires_at=3600, warn_at=3240)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_job_is_warned_and_stopped_when_its_time_is_over_unless_it_is_trained(phase: Phase) -> None:
+    state, _ = play(*(trained() if phase in (SYNC, REPORT, END) else []), (60, Entered(phase)), state=LIMITED)
+    if phase in (SYNC, REPORT, END):
+        assert next_deadline(state) is None
+        return
+    assert next_deadline(state) == 3240
+    state, actions = decide(state, Tick(), 3240)
+    assert (actions, next_deadline(state)) == ((Warn(),), 3600)
+    state, actions = decide(state, Tick(), 3600)
+    assert actions == ((Expire(),) if phase is RUN else (Expire(), Cancel())), "no child runs yet"
+    assert (state.stopped, state.end_by) == (Stop("auto-stop", SIGTERM), 3600 + GRACE)
+
+
+def test_it_is_warned_once_whatever_is_started() -> None:
+    state, actions = play((3300, Tick()), (3301, Entered(RUN)), (3302, Started(7)), (3303, Tick()), state=LIMITED)
+    assert (actions, next_deadline(state)) == ([Warn()], 3600)
+
+
+def test_a_boot_process_has_its_grace_when_the_time_is_over() -> None:
+    state, actions = play((1, Entered(RUN)), (2, Started(7)), (3600, Tick()), state=LIMITED)
+    assert actions == [Warn(), Expire(), *TOLD]
+    assert next_deadline(state) == 3600 + GRACE - 5
+    state, _ = decide(state, Signalled(SIGTERM), 3601)
+    assert state.end_by == 3600 + GRACE, "a signal that comes then does not lengthen it"
+    state, _ = decide(state, Signalled(SIGTERM), 3602)
+    assert state.end_by == 3604
+
+
+@pytest.mark.parametrize("code", [0, 7, 143])
+def test_a_job_that_was_stopped_so_is_124_however_it_ended(code: int) -> None:
+    state, _ = play((1, Entered(RUN)), (2, Started(7)), (3600, Tick()), (3601, Exited(7, code)), state=LIMITED)
+    ended = outcome(state)
+    assert (ended.phase, ended.exit_code, ended.cause and ended.cause.code) == ("Terminated", 124, "auto-stop")
+    assert ended.cause is not None
+    assert f"exit code {code}" in ended.cause.message
+
+
+def test_a_job_whose_time_is_over_while_it_is_staged_never_starts() -> None:
+    state, _ = play((3600, Tick()), (3601, Finished()), state=LIMITED)
+    ended = outcome(state)
+    assert (state.going, ended.exit_code) == (False, 124)
+    assert ended.cause is not None
+    assert "had not started" in ended.cause.message
+
+
+def test_time_that_ends_after_the_last_boot_process_is_no_interruption() -> None:
+    state, _ = play((1, Entered(RUN)), (2, Started(7)), (3599, Exited(7, 0)), (3600, Tick()), state=LIMITED)
+    assert state.stopped is None
 
 
 # how it ends
@@ -422,6 +537,7 @@ def test_the_cause_says_what_happened() -> None:
     assert "SIGTERM interrupted the training" in message(*run, Signalled(SIGTERM), Exited(7, 0))
     assert "exit code 255" in message(*run, Exited(7, 255))
     assert "signal 6" in message(*run, Exited(7, 134, 6))
+    assert never_began(SIGINT) == outcome(play((0, Signalled(SIGINT)))[0])
 
 
 def test_a_run_without_an_outcome_is_a_defect() -> None:
@@ -467,6 +583,7 @@ def test_no_story_is_a_success_but_a_whole_one(story: list[Event], pauses: list[
     if outcome(state).exit_code == 0:
         assert outcome(state).phase == "Completed"
         runs = [at for at, event in enumerate(story) if isinstance(event, Exited) and event.code == 0]
+        assert not state.boot_code, "no boot process failed"
         assert runs, "a boot process ended with 0"
         assert saved, "a sync ended"
         assert saved[-1] > runs[0]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from launcher.core.complete import Overrides, complete
@@ -288,3 +289,16 @@ def test_a_place_has_three_spellings(text: str, location: Location) -> None:
     assert parse_location(text) == location
     assert location.folder.is_folder
     assert location.child("x").key.endswith("x")
+
+
+def test_a_job_has_the_hours_of_its_auto_stop_and_the_node_s_setting_before_them() -> None:
+    assert decided().stop_after is None
+    limited: dict[str, Any] = {"auto_stop": {"time_unit": "HOURS", "duration": 2}}
+    assert decided(spec=limited).stop_after == 7200
+    set_here = msgspec.structs.replace(FACTS, settings=read_settings({"LAUNCHER_AUTO_STOP": "90"}))
+    assert decided(facts=set_here, spec=limited).stop_after == 90
+
+
+def test_how_the_log_is_kept_is_settable() -> None:
+    rules = read_settings({"LAUNCHER_LOG_SEGMENT": "2", "LAUNCHER_LOG_RATE": "3", "LAUNCHER_RANK_PREFIX": "0"}).logs
+    assert (rules.segment_bytes, rules.bytes_per_minute, rules.rank_prefix) == (2 * 1024**2, 3 * 1024**2, False)

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core.plan import CodeLimits, Files, JobName, Node, Plan, Process
+from launcher.core.plan import CodeLimits, Files, JobName, LogRules, Node, Plan, Process
 from launcher.core.redact import (
     MASK,
+    by_line,
     is_secret,
     mask,
     mask_argv,
@@ -95,10 +96,12 @@ def plan_with(process: Process) -> Plan:
         packages="/p",
         scratch=None,
         pip_index=(),
-        files=Files(log="l", run_json="r", events="e", plan="p", termination=None, report=None),
+        files=Files(log="l", run_json="r", events="e", plan="p", uploads="u", roll="o", termination=None, report=None),
         log_target=None,
         limits=CodeLimits(),
+        logs=LogRules(),
         grace=1,
+        stop_after=None,
         transfers=1,
         language="en",
         warnings=(),
@@ -113,7 +116,7 @@ def test_an_argv_keeps_its_shape() -> None:
 
 def test_a_stream_without_secrets_passes_untouched() -> None:
     chunks = [b"a", b"", b"b"]
-    assert list(mask_chunks(chunks, ())) == chunks
+    assert b"".join(mask_chunks(chunks, ())) == b"ab"
     assert list(mask_chunks([], [b"abcdefgh"])) == []
 
 
@@ -142,6 +145,56 @@ def test_a_longer_secret_is_not_lost_to_a_shorter_one_that_it_begins_with(cut: i
     text = b"xx abcdefghTOPSECRETTAIL yy"
     masked_text = b"".join(mask_chunks([text[:cut], text[cut:]], [b"abcdefghTOPSECRETTAIL", b"abcdefgh"]))
     assert masked_text == f"xx {MASK} yy".encode()
+
+
+@given(
+    st.lists(st.sampled_from(["a", "ab", "://", ":", "/", "@", " ", "\n", "aab@b", "http://u:p@"]), max_size=14),
+    st.lists(st.text("ab:/@ ", min_size=1, max_size=6), max_size=2),
+    st.lists(st.integers(1, 6), max_size=60),
+)
+def test_a_stream_is_masked_as_the_whole_is(pieces: list[str], secrets: list[str], sizes: list[int]) -> None:
+    text = "".join(pieces)
+    secrets.sort(key=len, reverse=True)
+    chunks, at = [], 0
+    for size in sizes:
+        chunks.append(text[at : at + size].encode())
+        at += size
+    chunks.append(text[at:].encode())
+    masked_text = b"".join(mask_chunks(chunks, [each.encode() for each in secrets]))
+    assert masked_text == mask(text, secrets).encode()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.integers(0, 4200), st.integers(100, 9000), st.booleans())
+def test_a_long_url_is_masked_as_far_as_a_stream_can_hold_it_back(
+    user: int,
+    password: int,
+    size: int,
+    ended: bool,  # noqa: FBT001
+) -> None:
+    text = b"x" * 5000 + b" https://" + b"u" * user + b":" + b"p" * password + b"@host" * ended + b" " + b"y" * 5000
+    chunks = [text[at : at + size] for at in range(0, len(text), size)]
+    masked_text = b"".join(mask_chunks(chunks, ()))
+    hidden = ended and user <= 255 and 0 < password <= 4096
+    assert masked_text == (text.replace(b"p" * password, MASK.encode(), 1) if hidden and password > 1 else masked_text)
+    assert (b"p" * max(password, 2) in masked_text) is (password > 1 and not hidden)
+
+
+def test_a_password_in_a_stream_is_masked_when_a_secret_covers_the_begin_of_its_url() -> None:
+    chunks = [b"see http://me", b":p", b"w@host and x", b"://", b"you", b":", b"word", b"@", b"h"]
+    masked_text = b"".join(mask_chunks(chunks, [b"http://me"]))
+    assert masked_text == f"see {MASK}:{MASK}@host and x://you:{MASK}@h".encode()
+
+
+def test_secrets_that_overlap_over_chunks_are_masked_as_one() -> None:
+    assert b"".join(mask_chunks([b"--abcdefgh", b"ijkl--"], [b"abcdefgh", b"efghijkl"])) == f"--{MASK}--".encode()
+
+
+def test_each_line_of_a_secret_is_one_where_something_stands_between_them() -> None:
+    secret = b"-----BEGIN KEY-----\r\nMIIEvQIBADAN\nBg=\n-----END KEY-----\n"
+    secrets = by_line([b"abcdefgh", secret])
+    assert secrets == (b"abcdefgh", secret, b"-----BEGIN KEY-----", b"MIIEvQIBADAN", b"-----END KEY-----")
+    assert by_line([b"short"]) == (b"short",)
 
 
 def test_secrets_that_overlap_are_masked_as_one() -> None:

@@ -253,7 +253,7 @@ def test_a_secret_that_begins_with_another_is_masked_whole(local_rig: Rig) -> No
 
 def test_evidence_never_begins_inside_a_secret(local_rig: Rig) -> None:
     local_rig.code(
-        "import os, sys; sys.stderr.write('bad ' + os.environ['PASSWORD'] + ' ' + 'y' * 8177 + '\\n'); sys.exit(1)"
+        "import os, sys; sys.stderr.write('bad ' + os.environ['PASSWORD'] + ' ' + 'y' * 65521 + '\\n'); sys.exit(1)"
     )
     local_rig.algorithm["environments"] = {"PASSWORD": "abcdefghTOPSECRETTAIL"}
     assert "TAIL" not in json.dumps(local_rig.run().run_json)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from launcher.core.errors import BootError
+    from launcher.core.kin import Relative
 
 FAKE_PID = 4711
 
@@ -48,6 +49,9 @@ class FakeProcesses:
         self.held = False
         """Whether somebody keeps the child's stdout open."""
         self.alive: Callable[[int, int], bool] = lambda pid, number: False
+        self.relatives: dict[int, Sequence[Relative]] = {}
+        """Who is in a child's family."""
+        self.suspended = 0
         self._fds: list[int] = []
         self._woken = threading.Event()
         self.patient = False
@@ -61,7 +65,7 @@ class FakeProcesses:
         os.write(stderr, self.output[1])
         if self.held:
             self._fds.append(os.dup(stdout))
-        return FAKE_PID
+        return FAKE_PID + len(self.started) - 1
 
     def signal(self, pid: int, number: int) -> bool:
         if number:
@@ -86,6 +90,16 @@ class FakeProcesses:
 
     def wake(self) -> None:
         self._woken.set()
+
+    def family(self, pid: int) -> Sequence[Relative]:
+        return self.relatives.get(pid, ())
+
+    def send(self, pid: int, number: int) -> bool:
+        self.sent.append((pid, number))
+        return any(one.pid == pid for family in self.relatives.values() for one in family)
+
+    def suspend(self) -> None:
+        self.suspended += 1
 
     def close(self) -> None:
         for fd in self._fds:

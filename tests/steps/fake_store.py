@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from launcher.core.errors import Cancelled, Exit, StoreError
-from launcher.core.plan import Code, CodeLimits, Files, Input, JobName, Node, Output, Plan
+from launcher.core.plan import Code, CodeLimits, Files, Input, JobName, LogRules, Node, Output, Plan
 from launcher.core.stored import StoredObject
 from launcher.core.urls import Location
 
@@ -167,11 +167,15 @@ def make_plan(
         scratch=None,
         packages=f"{root}/packages",
         pip_index=(),
+        logs=LogRules(),
+        stop_after=None,
         files=Files(
             log=f"{root}/log/run.log",
             run_json=f"{root}/log/run.json",
             events=f"{root}/log/events.jsonl",
             plan=f"{root}/log/plan.json",
+            uploads=f"{root}/log/.launcher-uploads.jsonl",
+            roll=f"{root}/log/.launcher-processes.json",
             termination=None,
             report=None,
         ),

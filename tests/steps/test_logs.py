@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from launcher.core.errors import StageError
-from launcher.logs import PREFIX, LogFile, Outlet, ServiceLog
-from launcher.pump import TAIL_BYTES, Pump
+from launcher.streams.cuts import TAIL_BYTES
+from launcher.streams.lines import PREFIX, ServiceLog
+from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +79,19 @@ def pumped(read: int, *sinks: Outlet | LogFile) -> Pump:
     assert over.wait(60)
     assert pump.error is None
     return pump
+
+
+class Noted:
+    """A sink that keeps account."""
+
+    def __init__(self, heard: list[str]) -> None:
+        self._heard = heard
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        self._heard.append(bytes(chunk).decode())
+
+    def end(self) -> None:
+        self._heard.append("end")
 
 
 def spoken(output: bytes) -> int:
@@ -142,6 +157,15 @@ def test_a_full_disk_is_counted_and_said_once(log: LogFile, told: Callable[[], s
     log.line(b"9\n")
     assert log.lost == 10
     assert told().count("cannot write the log file") == 1
+
+
+def test_what_cannot_be_written_is_no_reason_to_stop(log: LogFile, told: Callable[[], str]) -> None:
+    os.close(log._fd)
+    closed = log._fd
+    log.write(b"1234")
+    log._fd = -1  # so that no other file's number is closed
+    assert (log.lost, closed >= 0) == (4, True)
+    assert "Bad file descriptor" in told()
 
 
 # our own streams
@@ -232,7 +256,7 @@ def test_the_tail_of_many_small_pieces(log: LogFile) -> None:
     over = threading.Event()
     pump = Pump(read, [log], over.set)
     pump.start()
-    pieces = [b"%d\n" % number * 7 for number in range(3000)]
+    pieces = [b"%d\n" % number * 7 for number in range(12_000)]
     for piece in pieces:
         os.write(write, piece)
     os.close(write)
@@ -241,7 +265,9 @@ def test_the_tail_of_many_small_pieces(log: LogFile) -> None:
     assert pump.tail == last[last.index(b"\n") + 1 :], "whole lines only: a line that was cut may begin inside a secret"
 
 
-@pytest.mark.parametrize("filler", [b"y" * (TAIL_BYTES - 15) + b"\n", b"y" * 30_000 + b"\r", b"y" * 30_000])
+@pytest.mark.parametrize(
+    "filler", [b"y" * (TAIL_BYTES - 15) + b"\n", b"y" * 4 * TAIL_BYTES + b"\r", b"y" * 4 * TAIL_BYTES]
+)
 def test_the_tail_never_begins_inside_what_was_cut(log: LogFile, filler: bytes) -> None:
     pump = pumped(spoken(b"bad topsecretvalue" + filler), log)
     assert b"secretvalue" not in pump.tail
@@ -251,19 +277,57 @@ def test_the_tail_never_begins_inside_what_was_cut(log: LogFile, filler: bytes) 
 def test_a_pump_that_was_left_drops_what_still_comes(log: LogFile) -> None:
     read, write = os.pipe()
     over = threading.Event()
-    pump = Pump(read, [log], over.set)
+    ends: list[str] = []
+    pump = Pump(read, [log, Noted(ends)], over.set)
     pump.leave()
     pump.start()
     os.write(write, b"late")
     os.close(write)
     assert over.wait(60)
-    assert (text(log), pump.tail) == (b"", b"")
+    assert (text(log), pump.tail, ends) == (b"", b"", [])
+
+
+def test_a_pump_that_was_left_while_a_reader_was_stuck_calls_no_other_sink(log: LogFile) -> None:
+    stuck, freed = threading.Event(), threading.Event()
+
+    class Stuck:
+        def write(self, chunk: bytes | memoryview) -> None:
+            stuck.set()
+            assert freed.wait(60)
+
+        def end(self) -> None:
+            raise AssertionError("it was left")
+
+    over = threading.Event()
+    pump = Pump(spoken(b"late"), [Stuck(), log], over.set)
+    pump.start()
+    assert stuck.wait(60)
+    pump.leave()
+    freed.set()
+    assert over.wait(60)
+    assert (text(log), pump.error) == (b"", None)
+
+
+def test_the_sinks_hear_of_the_end_once_and_before_anybody_else() -> None:
+    heard: list[str] = []
+    over = threading.Event()
+
+    def ended() -> None:
+        heard.append("over")
+        over.set()
+
+    Pump(spoken(b"x"), [Noted(heard)], ended).start()
+    assert over.wait(60)
+    assert heard == ["x", "end", "over"]
 
 
 def test_a_defect_in_the_pump_is_kept_for_the_main_thread() -> None:
     class Broken:
         def write(self, chunk: bytes | memoryview) -> None:
             raise RuntimeError("a defect")
+
+        def end(self) -> None:
+            raise AssertionError("a pump with a defect is not at its end")
 
     over = threading.Event()
     pump = Pump(spoken(b"x"), [Broken()], over.set)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,8 +12,8 @@ from fake_store import FakeClock, make_plan
 from launcher.core.errors import Problem, SpecError
 from launcher.core.outcome import Outcome
 from launcher.core.plan import Process
-from launcher.core.record import Cause, Ended, FailedKey, Staged, Synced
-from launcher.report import TERMINATION_BYTES, Report, refusal, termination_message
+from launcher.core.record import Cause, Ended, FailedKey, Memory, Staged, Synced
+from launcher.report import Report, refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,17 +122,54 @@ def test_a_defect_is_recorded_as_one(plan: Plan) -> None:
     assert (told["phase"], told["exit_code"], "ValueError: boom" in told["cause"]["message"]) == ("Abnormal", 70, True)
 
 
-@pytest.mark.parametrize("size", [1, 4000, 5000, 100_000])
-@pytest.mark.parametrize("letter", ["x", "\u6570", '"', "\x00", "\ud800"])
-def test_the_termination_message_always_fits_and_is_always_json(size: int, letter: str) -> None:
-    cause = {"code": "c", "message": letter * size, "action": letter * size, "evidence": [letter * size], "rank": None}
-    text = termination_message({"phase": "Failed", "exit_code": 1, "cause": cause})
-    assert len(text) <= TERMINATION_BYTES
-    told = json.loads(text)
-    assert (told["phase"], told["exit_code"], told["cause"]["code"]) == ("Failed", 1, "c")
-
-
 def test_a_refused_job_tells_every_problem() -> None:
     told = refusal(SpecError([Problem(path="a", message="is missing", code="X"), Problem(path="b", message="is odd")]))
     assert (told["phase"], told["exit_code"]) == ("Failed", 65)
     assert told["cause"]["evidence"] == ("a: is missing (X)", "b: is odd")
+
+
+def test_what_the_kernel_counted_is_told(plan: Plan) -> None:
+    report = Report(plan, FakeClock(), ())
+    report.memory(None, None)
+    report.write()
+    assert document(plan.files.run_json)["limits"] is None
+    before = Memory(source="cgroup v2", limit_bytes=100, peak_bytes=50, oom_kills=1)
+    report.memory(before, None)
+    report.write()
+    told = {"memory_bytes": 100, "oom_kills_before": 1, "oom_kills_after": None, "memory_peak_bytes": None}
+    assert document(plan.files.run_json)["limits"] == told
+    report.memory(before, Memory(source="cgroup v2", limit_bytes=100, peak_bytes=99, oom_kills=2))
+    report.write()
+    told |= {"oom_kills_after": 2, "memory_peak_bytes": 99}
+    assert document(plan.files.run_json)["limits"] == told
+
+
+def test_the_termination_message_names_what_was_not_saved(plan: Plan) -> None:
+    files = msgspec.structs.replace(plan.files, termination=f"{plan.root}/termination")
+    report = Report(msgspec.structs.replace(plan, files=files), FakeClock(), ())
+    failed = (FailedKey("last.ckpt", "not uploaded in time"),)
+    report.synced(
+        Synced(channel="train_url", target="obs://b/", objects=0, bytes=0, seconds=0.0, failed=failed, manifest=None)
+    )
+    report.finish(Outcome(phase="Terminated", exit_code=143))
+    told = document(f"{plan.root}/termination")
+    assert told["unsaved"] == {"count": 1, "first": ["train_url: last.ckpt"]}
+
+
+def test_a_file_that_may_be_written_in_a_folder_that_may_not_is_written_in_place(tmp_path: Path) -> None:
+    """As the termination log of a container that does not run as root."""
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    file = folder / "termination-log"
+    file.write_bytes(b"something longer of an earlier attempt")
+    file.chmod(0o666)
+    folder.chmod(0o555)
+    # root may write everywhere: it becomes somebody else once it has found its files, and stands in the folder already
+    program = (
+        "import os, sys\nfrom launcher.report import write_where_asked\nos.chdir(sys.argv[1])\n"
+        "if os.getuid() == 0:\n    os.setgroups([])\n    os.setresgid(65534, 65534, 65534)\n"
+        "    os.setresuid(65534, 65534, 65534)\nwrite_where_asked('./termination-log', b'{}')"
+    )
+    done = subprocess.run((sys.executable, "-c", program, folder), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert file.read_bytes() == b"{}"

@@ -9,19 +9,23 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from fake_processes import FAKE_PID, FakeClock, FakeProcesses
 
+from launcher.children import Attended
 from launcher.core.errors import BootError, Cancelled, StageError, StoreError, SyncError
 from launcher.core.lifecycle import Event, Exited, Phase, Signalled, Woken
 from launcher.core.plan import Process
 from launcher.core.record import Ended
-from launcher.logs import LogFile, Outlet
-from launcher.supervise import Attended, Desk
+from launcher.streams.logs import LogFile, Outlet
+from launcher.supervise import Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from launcher.children import Sinks
 
 GRACE = 20.0
 PROCESS = Process(rank=3, local_rank=1, argv=("train", "--lr=0.1"), env={"B": "job", "C": "job"}, cwd="/code")
@@ -37,11 +41,20 @@ class World:
         self.out, self.err, log = (folder / name for name in ("out", "err", "log"))
         self._fds = [os.open(path, os.O_WRONLY | os.O_CREAT, 0o600) for path in (self.out, self.err)]
         self.log = LogFile(str(log))
-        streams = [Outlet(fd, name) for fd, name in zip(self._fds, ("stdout", "stderr"), strict=True)]
-        self.desk = Desk(self.processes, self.clock, GRACE, out=streams[0], err=streams[1])
+        self.streams = [Outlet(fd, name) for fd, name in zip(self._fds, ("stdout", "stderr"), strict=True)]
+        self.told: list[str] = []
+        self.desk = self.limited(None)
+
+    def limited(self, seconds: float | None) -> Desk:
+        self.desk = Desk(self.processes, self.clock, GRACE, stop_after=seconds, told=self.told.append)
+        return self.desk
+
+    def sinks(self, _: Process) -> Sinks:
+        return (self.streams[0], self.log), (self.streams[1], self.log)
 
     def attend(self, phase: Phase = RUN) -> Attended | None:
-        return self.desk.attend(phase, PROCESS, {"A": "ours", "B": "ours"}, self.log)
+        attended = self.desk.attend(phase, (PROCESS,), {"A": "ours", "B": "ours"}, self.sinks)
+        return attended[0] if attended else None
 
     def passes(self, seconds: float, *events: Event) -> Callable[[], Sequence[Event]]:
         def batch() -> Sequence[Event]:
@@ -55,6 +68,11 @@ class World:
         self.log.close()
         for fd in self._fds:
             os.close(fd)
+
+
+def told(pid: int) -> list[tuple[int, int]]:
+    """A request to end, and that who was stopped goes on."""
+    return [(pid, signal.SIGTERM), (pid, signal.SIGCONT)]
 
 
 @pytest.fixture
@@ -119,15 +137,6 @@ def test_a_child_that_was_killed_has_a_signal_and_no_code(world: World) -> None:
     assert (attended.code, attended.ended.exit_code, attended.ended.signal) == (137, None, 9)
 
 
-def test_other_outlets_may_be_given(world: World, tmp_path: Path) -> None:
-    world.processes.script = [[Exited(FAKE_PID, 0)]]
-    world.processes.output = (b"pip", b"")
-    with open(tmp_path / "other", "wb") as other:
-        world.desk.attend(INSTALL, PROCESS, {}, world.log, out=Outlet(other.fileno(), "stderr"))
-    assert (tmp_path / "other").read_bytes() == b"pip"
-    assert world.out.read_bytes() == b""
-
-
 def test_a_child_that_cannot_be_started_is_the_outcome(world: World) -> None:
     world.processes.refusal = BootError("no python", code="program-not-found", action="install it", exit_code=127)
     assert world.attend() is None
@@ -157,12 +166,87 @@ def test_a_signal_that_came_between_two_steps_stops_the_next(world: World) -> No
     assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Terminated", 143)
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH])
 def test_other_signals_are_passed_on_to_a_running_child(world: World, number: int) -> None:
     world.processes.script = [[Signalled(number)], [Exited(FAKE_PID, 0)], [Signalled(number)]]
     world.attend()
-    assert world.processes.sent == [(FAKE_PID, number), (FAKE_PID, signal.SIGTERM)]
+    assert world.processes.sent == [(FAKE_PID, number), *told(FAKE_PID)]
     assert world.desk.state.signals == 0
+
+
+def test_ctrl_z_stops_the_children_and_then_the_launcher(world: World) -> None:
+    world.processes.script = [[Signalled(signal.SIGTSTP)], [Signalled(signal.SIGCONT)], [Exited(FAKE_PID, 0)]]
+    world.attend()
+    assert world.processes.sent == [(FAKE_PID, signal.SIGTSTP), (FAKE_PID, signal.SIGCONT), *told(FAKE_PID)]
+    assert world.processes.suspended == 1
+
+
+def test_ctrl_z_between_two_steps_stops_the_launcher_alone(world: World) -> None:
+    world.processes.pending = [[Signalled(signal.SIGTSTP)]]
+    world.desk.during(STAGE, lambda stopped: 1)
+    assert (world.processes.sent, world.processes.suspended) == ([], 1)
+
+
+# several children
+
+
+def several(world: World, *more: Sequence[Event] | Callable[[], Sequence[Event]]) -> tuple[Attended, ...]:
+    world.processes.script = list(more)
+    second = msgspec.structs.replace(PROCESS, rank=4, local_rank=2)
+    return world.desk.attend(RUN, (PROCESS, second), {}, world.sinks)
+
+
+def test_the_first_child_that_fails_ends_the_others(world: World) -> None:
+    ended = several(world, [Exited(FAKE_PID + 1, 3)], world.passes(1, Exited(FAKE_PID, 143, 15)))
+    assert world.processes.sent[:4] == [
+        (pid, number) for number in (signal.SIGTERM, signal.SIGCONT) for pid in (FAKE_PID, FAKE_PID + 1)
+    ]
+    assert [(each.ended.rank, each.code) for each in ended] == [(3, 143), (4, 3)]
+    assert (world.desk.first_failed, world.desk.outcome().exit_code) == (4, 3)
+
+
+def test_no_child_has_failed_first_where_all_ended_well(world: World) -> None:
+    several(world, [Exited(FAKE_PID + 1, 0), Exited(FAKE_PID, 0)])
+    assert world.desk.first_failed is None
+
+
+def test_a_child_that_cannot_be_started_ends_those_before_it(world: World) -> None:
+    def refuse(number: int = 0) -> Sequence[Event]:
+        return [Exited(FAKE_PID, 143, 15)]
+
+    def sinks(process: Process) -> Sinks:
+        if process.rank == 4:
+            world.processes.refusal = BootError("no memory", code="start-failed", action="x", exit_code=126)
+        return world.sinks(process)
+
+    world.processes.script = [refuse]
+    started: list[bool] = []
+    second = msgspec.structs.replace(PROCESS, rank=4)
+    ended = world.desk.attend(RUN, (PROCESS, second), {}, sinks, started=lambda: started.append(True))
+    assert [each.code for each in ended] == [143]
+    assert (started, world.desk.outcome().exit_code) == ([], 126)
+
+
+# the time that a job may take
+
+
+def test_a_job_is_warned_and_stopped_when_its_time_is_over(world: World) -> None:
+    world.limited(7200)
+    world.processes.script = [world.passes(6600), world.passes(600), world.passes(3, Exited(FAKE_PID, 0))]
+    world.attend()
+    assert world.told == [
+        "auto_stop: the job may take 7200 s and is stopped in 600 s",
+        "auto_stop: the job has had its 7200 s and is stopped now",
+    ]
+    assert world.processes.sent[:2] == told(FAKE_PID)
+    assert (world.desk.outcome().exit_code, world.desk.outcome().phase) == (124, "Terminated")
+
+
+def test_a_short_time_is_warned_of_in_its_last_tenth(world: World) -> None:
+    world.limited(100)
+    world.processes.script = [world.passes(90), world.passes(1, Exited(FAKE_PID, 0))]
+    world.attend()
+    assert world.told == ["auto_stop: the job may take 100 s and is stopped in 10 s"]
 
 
 def test_a_child_has_the_grace_less_the_reserve(world: World) -> None:
@@ -207,16 +291,16 @@ def test_leftovers_get_five_seconds(world: World) -> None:
     world.processes.alive = alive
     world.processes.script = [[Exited(FAKE_PID, 0)], [Woken()]]
     world.attend()
-    assert world.processes.sent == [(FAKE_PID, signal.SIGTERM)] + [(FAKE_PID, signal.SIGKILL)] * 2
+    assert world.processes.sent == told(FAKE_PID) + [(FAKE_PID, signal.SIGKILL)] * 2
     assert world.clock.time == 1005
 
 
 def test_leftovers_that_end_by_themselves_are_not_waited_for_longer(world: World) -> None:
-    answers = iter([True, True, True, False])
+    answers = iter([True, True, True, True, False])
     world.processes.alive = lambda pid, number: next(answers)
     world.processes.script = [[Exited(FAKE_PID, 0)], world.passes(1, Woken()), world.passes(1, Woken())]
     world.attend()
-    assert world.processes.sent == [(FAKE_PID, signal.SIGTERM)]
+    assert world.processes.sent == told(FAKE_PID)
     assert world.clock.time == 1002
 
 
@@ -255,7 +339,7 @@ def test_a_defect_in_a_pump_is_raised(world: World) -> None:
     world.processes.script = [[Exited(FAKE_PID, 0)]]
     world.processes.output = (b"x", b"")
     with pytest.raises(ZeroDivisionError):
-        world.desk.attend(RUN, PROCESS, {}, world.log, out=Broken(1, "stdout"))
+        world.desk.attend(RUN, (PROCESS,), {}, lambda _: ((Broken(1, "stdout"),), ()))
 
 
 # steps on a thread

@@ -26,7 +26,9 @@ from launcher.adapters.process import SystemProcesses
 from launcher.core.errors import Cancelled
 from launcher.core.lifecycle import Phase
 from launcher.core.plan import Process
-from launcher.logs import LogFile, Outlet, ServiceLog
+from launcher.streams.lines import ServiceLog
+from launcher.streams.logs import LogFile, Outlet
+from launcher.stacks import Stacks
 from launcher.supervise import Desk
 
 folder, grace, before, *argv = sys.argv[1:]
@@ -44,14 +46,16 @@ attended = None
 with SystemProcesses() as processes:
     log = LogFile(folder + "/log")
     service.open(log)
-    desk = Desk(processes, SystemClock(), float(grace), err=err)
+    out = Outlet(1, "stdout")
+    desk = Desk(processes, SystemClock(), float(grace), stacks=Stacks(processes, None, err, log))
+    sinks = lambda process: ((out, log), (err, log))
     if before == "stage":
         desk.during(Phase.STAGE, slow)
     process = Process(rank=0, local_rank=0, argv=tuple(argv), env={}, cwd="/")
     if before == "install":
-        desk.attend(Phase.INSTALL, process, os.environ, log)
+        desk.attend(Phase.INSTALL, (process,), os.environ, sinks)
     else:
-        attended = desk.attend(Phase.RUN, process, os.environ, log)
+        (attended,) = desk.attend(Phase.RUN, (process,), os.environ, sinks) or (None,)
     desk.during(Phase.SYNC, slow if before == "sync" else lambda stopped: None)
     outcome = desk.outcome()
     with open(folder + "/report", "wb") as report:

@@ -7,14 +7,16 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_store import FakeClock, FakeRecord, FakeStore, broken, make_output, make_plan, never, refused
 
 from launcher.core.errors import StoreError
-from launcher.core.manifest import parse_manifest
+from launcher.core.manifest import Entry, parse_manifest
 from launcher.core.urls import Location
+from launcher.disk import Stamp, stamp_of
+from launcher.journal import Past, begin, load
 from launcher.stage import stage
 from launcher.sync import Sync
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from launcher.core.plan import Plan
     from launcher.core.record import Synced
-    from launcher.disk import Stamp
 
 MANIFEST = "train_url/.launcher/manifest-worker-0.json"
 LOGS = Location("b", "logs/")
@@ -43,8 +44,13 @@ class Bench:
         (tmp_path / "log").mkdir(exist_ok=True)
         self.sync = self.make()
 
-    def make(self, baseline: Mapping[str, Mapping[str, Stamp]] | None = None, secrets: tuple[bytes, ...] = ()) -> Sync:
-        self.sync = Sync(self.plan, self.store, self.record, FakeClock(), baseline or {}, secrets=secrets)
+    def make(
+        self,
+        baseline: Mapping[str, Mapping[str, Stamp]] | None = None,
+        secrets: tuple[bytes, ...] = (),
+        **more: Any,
+    ) -> Sync:
+        self.sync = Sync(self.plan, self.store, self.record, FakeClock(), baseline or {}, secrets=secrets, **more)
         return self.sync
 
     def write(self, path: str, content: bytes = b"x", age: float = 0) -> Path:
@@ -822,3 +828,143 @@ def test_the_log_goes_while_the_boot_file_runs_only_when_it_grew(tmp_path: Path)
     bench.sync.finish(never)
     assert bench.store.objects[key] == b"one\ntwo\n"
     assert bench.store.keys_of("stored").count(key) == 2
+
+
+def test_the_logs_first_upload_begins_at_once(tmp_path: Path) -> None:
+    class Standing(FakeClock):
+        """Time that does not pass: what is due later never comes."""
+
+        def monotonic(self) -> float:
+            return 0.0
+
+    bench = Bench(tmp_path, make_plan(str(tmp_path), log_target=LOGS))
+    (tmp_path / "log/run.log").write_text("one\n")
+    bench.sync = Sync(bench.plan, bench.store, bench.record, Standing(), {})
+    with bench.running():
+        bench.store.wait_for_puts("logs/modelarts-job-id1-worker-0.log")
+
+
+# the journal, and going on where an earlier run ended
+
+
+def stamp(file: Path) -> Stamp:
+    return stamp_of(file.stat())
+
+
+def test_what_the_store_acknowledged_is_noted(bench: Bench) -> None:
+    journal = begin(bench.plan.files.uploads)
+    bench.make(journal=journal)
+    good = bench.write("a/good", b"123")
+    bench.write("bad")
+    bench.store.always["put", "train_url/bad"] = broken()
+    bench.finish()
+    (one,) = load(bench.plan.files.uploads).noted
+    assert (one.channel, one.target, one.key) == ("train_url", "obs://b/train_url/", "a/good")
+    assert (one.stamp, one.sha256) == (stamp(good), hashlib.sha256(b"123").hexdigest())
+    journal.close()
+
+
+def test_a_file_that_never_rests_is_not_noted(bench: Bench) -> None:
+    journal = begin(bench.plan.files.uploads)
+    bench.make(journal=journal)
+    file = bench.write("log.txt", b"1")
+
+    def grow() -> None:
+        with file.open("ab") as more:
+            more.write(b"x")
+
+    bench.store.faults["put", "train_url/log.txt"] = [grow, grow]
+    assert bench.finish().failed == ()
+    assert load(bench.plan.files.uploads).noted == ()
+    journal.close()
+
+
+def test_what_was_there_before_the_run_is_noted_without_a_sum(bench: Bench) -> None:
+    file = bench.write("old")
+    journal = begin(bench.plan.files.uploads)
+    bench.make({"train_url": {"old": stamp(file)}}, journal=journal)
+    (one,) = load(bench.plan.files.uploads).noted
+    assert (one.key, one.stamp, one.entry) == ("old", stamp(file), None)
+    journal.close()
+
+
+def past(*keys: str, lost: Mapping[str, str] | None = None) -> dict[str, Past]:
+    entries = {key: Entry(key=key, size=1, sha256="0" * 64, time="then") for key in keys}
+    return {"train_url": Past(done=entries, lost=lost or {})}
+
+
+def test_what_an_earlier_run_put_is_counted_and_not_sent_again(bench: Bench) -> None:
+    old = bench.write("old")
+    bench.write("new")
+    bench.make({"train_url": {"old": stamp(old)}}, past=past("old", "removed"))
+    entry = bench.finish()
+    assert bench.store.keys_of("put") == ["train_url/new", MANIFEST]
+    assert (entry.objects, entry.bytes) == (3, 3)
+    assert [each.key for each in parse_manifest(bench.store.objects[MANIFEST]).objects] == ["new", "old", "removed"]
+
+
+def test_what_is_lost_for_good_leaves_the_output_not_whole(bench: Bench) -> None:
+    bench.write("new")
+    bench.make(past=past(lost={"old": "gone"}))
+    entry = bench.finish()
+    assert (bench.failed(entry), entry.manifest) == ({"old": "gone"}, None)
+    assert "train_url/new" in bench.store.objects
+
+
+def test_a_folder_that_is_gone_is_a_failure_for_who_goes_on(bench: Bench) -> None:
+    bench.folder.rmdir()
+    bench.make(past=past())
+    entry = bench.finish()
+    assert (bench.failed(entry), entry.manifest) == ({str(bench.folder): "gone"}, None)
+
+
+def test_an_output_that_is_whole_is_left_alone(bench: Bench) -> None:
+    old = bench.write("old")
+    before = {"train_url": {"old": stamp(old)}}
+    bench.make(before, past=past("old"))
+    assert bench.sync.whole() is False
+    bench.finish()
+    bench.store.journal.clear()
+    bench.make(before, past=past("old"))
+    assert bench.sync.whole() is True
+    entry = bench.finish()
+    assert (entry.manifest, entry.failed) == (f"obs://b/{MANIFEST}", ())
+    assert bench.store.journal == [("stat", MANIFEST)]
+
+
+@pytest.mark.parametrize("change", ["new", "spoilt", "lost"])
+def test_an_output_with_anything_else_than_its_manifest_says_is_not_whole(bench: Bench, change: str) -> None:
+    old = bench.write("old")
+    before = {"train_url": {"old": stamp(old)}}
+    bench.make(before, past=past("old"))
+    bench.finish()
+    if change == "new":
+        bench.write("new")
+    elif change == "spoilt":
+        bench.store.objects[MANIFEST] = bench.store.objects[MANIFEST].replace(b"then", b"them")
+    bench.make(before, past=past("old", lost={"x": "gone"} if change == "lost" else None))
+    assert bench.sync.whole() is False
+
+
+def test_a_manifest_that_may_not_be_read_is_put_anew_and_a_store_that_is_away_is_told(bench: Bench) -> None:
+    bench.make(past=past())
+    bench.store.always["stat", ""] = refused()
+    assert bench.sync.whole() is False
+    bench.store.always["stat", ""] = broken()
+    with pytest.raises(StoreError, match="503"):
+        bench.sync.whole()
+
+
+def test_a_log_that_may_not_leave_stays(tmp_path: Path) -> None:
+    bench = with_log(tmp_path)
+    (tmp_path / "log/run.log").write_text("secret\n")
+    (tmp_path / "log/run.json").write_text("{}")
+    bench.write("x")
+    bench.make(with_log=False)
+    bench.sync.finish(never)
+    assert bench.sync.publish([bench.plan.files.run_json]) == ()
+    assert sorted(bench.store.objects) == [
+        "logs/modelarts-job-id1-worker-0.run.json",
+        MANIFEST,
+        "train_url/x",
+    ]

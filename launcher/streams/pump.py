@@ -8,13 +8,14 @@ import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from launcher.streams.cuts import Tail
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PIPE_BYTES = 1024 * 1024
 FIRST_BYTES = 64 * 1024
 """What a quiet boot process is read with; a buffer of the pipe's whole size is made for one that fills it."""
-TAIL_BYTES = 8192
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,10 @@ class Sink(Protocol):
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Take all of it."""
+        ...
+
+    def end(self) -> None:
+        """Know that no more comes from this pump; what several pumps share goes on for the others."""
         ...
 
 
@@ -38,27 +43,22 @@ class Pump:
         self._sinks = tuple(sinks)
         self._ended = ended
         self._left = False
-        self._tail = b""
-        self._cut = False
+        self._tail = Tail()
         self.over = False
         self.error: BaseException | None = None
         _widen(fd)
 
     @property
     def tail(self) -> bytes:
-        """The last lines, at most 8 KiB: what was cut may begin inside a secret, and is left out to the line's end."""
-        kept = self._tail[-TAIL_BYTES:]
-        if not self._cut and len(kept) == len(self._tail):
-            return kept
-        ends = [end for end in (kept.find(b"\n"), kept.find(b"\r")) if end >= 0]
-        return kept[min(ends) + 1 :] if ends else kept[TAIL_BYTES // 2 :]
+        """The last lines, at most 64 KiB (`cuts.Tail`)."""
+        return self._tail.text()
 
     def start(self) -> None:
         """Begin; the pipe is the pump's from now on."""
         threading.Thread(target=self._run, name="pump", daemon=True).start()
 
     def leave(self) -> None:
-        """Let go of a pipe that somebody holds open: whatever still comes is read and dropped."""
+        """Let go of a pipe that somebody holds open: whatever still comes is read and dropped, no sink is called."""
         self._left = True
 
     def _run(self) -> None:
@@ -79,23 +79,16 @@ class Pump:
                 continue
             chunk = view[:count]
             for sink in self._sinks:
-                sink.write(chunk)
-            # A large chunk replaces the tail, small ones are gathered and cut rarely.
-            if count >= TAIL_BYTES:
-                self._cut = self._cut or bool(self._tail) or count > TAIL_BYTES
-                self._tail = bytes(chunk[-TAIL_BYTES:])
-            else:
-                self._tail = self._grown(bytes(chunk))
+                # A sink may have waited for a reader until long after we were left.
+                if not self._left:
+                    sink.write(chunk)
+            self._tail.add(chunk)
             if count == len(buffer) < PIPE_BYTES:
                 buffer = bytearray(PIPE_BYTES)
                 view = memoryview(buffer)
-
-    def _grown(self, chunk: bytes) -> bytes:
-        tail = self._tail + chunk
-        if len(tail) <= 2 * TAIL_BYTES:
-            return tail
-        self._cut = True
-        return tail[-TAIL_BYTES:]
+        for sink in self._sinks:
+            if not self._left:
+                sink.end()
 
 
 def _widen(fd: int) -> None:

@@ -1,0 +1,167 @@
+"""The words for the trip of a run: its phases, what can happen, what can be done about it, and the state between.
+
+What an event makes of a state is in `decide.py`, what is due when in `deadlines.py`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+from launcher.core.record import Cause
+
+
+class Phase(Enum):
+    """Where the trip is. The sync puts outputs in place, the report then the log and the documents that tell of it."""
+
+    STAGE = "stage"
+    INSTALL = "install"
+    RUN = "run"
+    SYNC = "sync"
+    REPORT = "report"
+    END = "end"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a step did not do its work."""
+
+    exit_code: int
+    cause: Cause
+
+
+class Entered(msgspec.Struct, frozen=True):
+    """A phase begins."""
+
+    phase: Phase
+
+
+class Started(msgspec.Struct, frozen=True):
+    """A child of this phase runs."""
+
+    pid: int
+
+
+class StartFailed(msgspec.Struct, frozen=True):
+    """A child of this phase could not be started."""
+
+    failure: Failure
+
+
+class Signalled(msgspec.Struct, frozen=True):
+    """The launcher got a signal."""
+
+    number: int
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A step on a worker thread ended; without a failure everything that it had to do is done."""
+
+    failure: Failure | None = None
+
+
+class Exited(msgspec.Struct, frozen=True):
+    """A child ended: `code` is its exit code, or 128 + n when signal n ended it (then `signal` is n)."""
+
+    pid: int
+    code: int
+    signal: int | None = None
+    peak_rss_bytes: int | None = None
+
+
+class Woken(msgspec.Struct, frozen=True):
+    """Something else happened that is worth a look: a thread called, an adopted orphan ended."""
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time went by."""
+
+
+Event = Entered | Started | StartFailed | Signalled | Finished | Exited | Woken | Tick
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """Send a signal to the groups of this phase's children, or to what is left of them."""
+
+    number: int
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """SIGKILL to the same groups."""
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Transfers stop between parts."""
+
+
+class Suspend(msgspec.Struct, frozen=True):
+    """Stop the launcher itself, until somebody continues it."""
+
+
+class Dump(msgspec.Struct, frozen=True):
+    """Ask every process of this phase for its stacks, and go on."""
+
+
+class Warn(msgspec.Struct, frozen=True):
+    """Say that the job will be stopped soon."""
+
+
+class Expire(msgspec.Struct, frozen=True):
+    """The job has had its time."""
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """Wait no longer for what does not end."""
+
+
+Action = Forward | Kill | Cancel | Leave | Suspend | Dump | Warn | Expire
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Why a run is to end before its training has; `number` is the signal that came, or that is sent in its stead."""
+
+    why: Literal["signal", "auto-stop"]
+    number: int
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides what comes next. Times are monotonic seconds."""
+
+    grace: float
+    phase: Phase = Phase.STAGE
+    running: tuple[int, ...] = ()
+    ended_at: float | None = None
+    """When the last child of this phase ended, or the first one failed; from then on what is left is stopped."""
+    boot_code: int | None = None
+    """How the first boot process that failed ended; 0 as long as none has."""
+    boot_signal: int | None = None
+    first: int | None = None
+    """The pid of the boot process that `boot_code` tells of."""
+    stopped: Stop | None = None
+    """Why the run was to end, if that was before the boot processes had ended."""
+    signals: int = 0
+    signalled_at: float | None = None
+    stop_by: float | None = None
+    """When children are killed: the rest of the budget belongs to the uploads."""
+    end_by: float | None = None
+    """When the whole run is over."""
+    expires_at: float | None = None
+    """When the job has had its time, if it is limited."""
+    warn_at: float | None = None
+    warned: bool = False
+    failure: Failure | None = None
+    """The first one."""
+    synced: bool = False
+    done: tuple[Action, ...] = ()
+    """The timed actions of this phase that were taken."""
+
+    @property
+    def going(self) -> bool:
+        """Whether the next step towards the training may start."""
+        return self.stopped is None and self.failure is None
+
+    @property
+    def left(self) -> bool:
+        """Whether this phase gave up waiting."""
+        return Leave() in self.done

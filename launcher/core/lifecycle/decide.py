@@ -1,0 +1,170 @@
+"""The trip of a run as a pure state machine: what an event makes of the state, and what is to be done about it.
+
+It never reads a clock, sends a signal or waits: `supervise` carries out the actions and comes back with events.
+"""
+
+from __future__ import annotations
+
+from signal import SIGCONT, SIGINT, SIGQUIT, SIGTERM, SIGTSTP
+
+import msgspec
+
+from launcher.core.errors import Exit
+from launcher.core.lifecycle import (
+    Action,
+    Cancel,
+    Dump,
+    Entered,
+    Event,
+    Exited,
+    Expire,
+    Failure,
+    Finished,
+    Forward,
+    Leave,
+    Phase,
+    Signalled,
+    Started,
+    StartFailed,
+    State,
+    Stop,
+    Suspend,
+    Tick,
+    Warn,
+    Woken,
+)
+from launcher.core.lifecycle.deadlines import HURRY_S, reserve, sooner, timed
+from launcher.core.record import Cause
+
+Step = tuple[State, tuple[Action, ...]]
+
+replace = msgspec.structs.replace
+
+
+def decide(state: State, event: Event, now: float) -> Step:
+    """What an event makes of the state, and what is to be done about it."""
+    step: Step
+    match event:
+        case Entered(phase=phase):
+            kept = state.synced and phase in (Phase.REPORT, Phase.END)
+            step = replace(state, phase=phase, running=(), ended_at=None, synced=kept, done=()), ()
+        case Started(pid=pid):
+            late = () if state.stopped is None else _told(SIGTERM)
+            step = replace(state, running=(*state.running, pid), done=()), late
+        case Signalled(number=number):
+            step = _signalled(state, number, now)
+        case Exited():
+            step = _exited(state, event, now)
+        case Finished(failure=failure):
+            step = _finished(state, failure), ()
+        case StartFailed(failure=failure):
+            step = _stop_the_rest(_failed(state, failure), now)
+        case Woken() | Tick():  # pragma: no branch - nothing else is left, and mypy proves it
+            step = _due(state, now)
+    return step
+
+
+def _signalled(state: State, number: int, now: float) -> Step:
+    if number in (SIGTERM, SIGINT):
+        return _asked_to_stop(state, number, now)
+    if number == SIGTSTP:
+        # Ctrl-Z at a terminal: the children first, then the launcher, whose own stop the shell waits for.
+        return state, (*((Forward(number),) if state.running else ()), Suspend())
+    if number == SIGCONT:
+        return state, ((Forward(number),) if state.running else ())
+    # Unused by the launcher itself. Only a running boot process may have a use for it.
+    wanted = state.phase is Phase.RUN and state.running
+    return state, ((Dump() if number == SIGQUIT else Forward(number),) if wanted else ())
+
+
+def _asked_to_stop(state: State, number: int, now: float) -> Step:
+    if now == state.signalled_at:
+        # timeout(1) and others send to the process and at once to its group: read in one go, it is one request.
+        return state, ()
+    budget = state.grace if state.signals == 0 else HURRY_S
+    state = replace(state, signals=state.signals + 1, signalled_at=now)
+    return _stop(state, Stop("signal", number), budget, now)
+
+
+def _stop(state: State, stop: Stop, budget: float, now: float) -> Step:
+    """Begin to end: the boot process has the budget less the reserve, the uploads have the rest."""
+    state = replace(
+        state,
+        stopped=stop if _interrupts(state) else state.stopped,
+        stop_by=sooner(state.stop_by, now + budget - reserve(budget)),
+        end_by=sooner(state.end_by, now + budget),
+    )
+    if state.phase in (Phase.STAGE, Phase.INSTALL):
+        # pip and its like end cleanly on SIGTERM; a SIGINT would only add a traceback.
+        return state, (Cancel(), *(_told(SIGTERM) if state.running else ()))
+    return state, (_told(stop.number) if state.running else ())
+
+
+def _interrupts(state: State) -> bool:
+    over = state.boot_code is not None and not state.running
+    return state.going and not over
+
+
+def _told(number: int) -> tuple[Action, ...]:
+    """A request to end, and that a child which was stopped goes on: it would hear nothing."""
+    return Forward(number), Forward(SIGCONT)
+
+
+def _exited(state: State, event: Exited, now: float) -> Step:
+    if event.pid not in state.running:
+        return state, ()
+    state = replace(state, running=tuple(pid for pid in state.running if pid != event.pid))
+    if state.phase is Phase.RUN and not state.boot_code and state.failure is None:
+        state = replace(state, boot_code=event.code, boot_signal=event.signal, first=event.pid)
+    if not state.running:
+        return replace(state, ended_at=now, done=()), _told(SIGTERM)
+    # The others would wait for the one that failed until somebody notices.
+    return _stop_the_rest(state, now) if state.boot_code else (state, ())
+
+
+def _stop_the_rest(state: State, now: float) -> Step:
+    if not state.running or state.ended_at is not None or state.stopped is not None:
+        return state, ()  # who was asked to end already has the time that goes with it
+    return replace(state, ended_at=now), _told(SIGTERM)
+
+
+def _finished(state: State, failure: Failure | None) -> State:
+    state = state if failure is None else _failed(state, failure)
+    if state.phase not in UNFINISHED:
+        return state
+    # a report that is whole saves no output
+    synced = state.synced if state.phase is Phase.REPORT else failure is None
+    return replace(state, phase=Phase.END, synced=synced)
+
+
+def _failed(state: State, failure: Failure) -> State:
+    return replace(state, failure=state.failure or failure)
+
+
+def _due(state: State, now: float) -> Step:
+    due = tuple(action for at, action in timed(state) if at <= now and action not in state.done)
+    if not due:
+        return state, ()
+    state = replace(state, done=state.done + due, warned=state.warned or Warn() in due)
+    if Expire() in due:
+        state, more = _stop(state, Stop("auto-stop", SIGTERM), state.grace, now)
+        return state, due + more
+    return (_leave(state) if Leave() in due else state), due
+
+
+def _leave(state: State) -> State:
+    if state.phase in UNFINISHED:
+        return _finished(state, UNFINISHED[state.phase])
+    if state.phase is Phase.RUN and state.running and not state.boot_code and state.failure is None:
+        # It has its SIGKILL and cannot end otherwise; the uploads do not wait for the kernel to let it go.
+        state = replace(state, boot_code=137, boot_signal=9, first=state.running[0])
+    return replace(state, running=())
+
+
+_LATE = "The time to end was over before {} in place."
+_MORE = "Allow more time (--grace and the platform's own grace period), or write smaller outputs."
+UNFINISHED = {
+    phase: Failure(Exit.NOT_SAVED, Cause(code=f"{phase.value}-unfinished", message=_LATE.format(what), action=_MORE))
+    for phase, what in ((Phase.SYNC, "every output was"), (Phase.REPORT, "the log and run.json were"))
+}
+"""What it is when the time of a phase is over: the work of these two cannot be left undone in silence."""
