@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,21 +21,20 @@ from launcher.journal import begin
 from launcher.protocols import Clock, Meter, Processes, Store
 from launcher.report import Report
 from launcher.source import boot_file_warning
-from launcher.stacks import Stacks
 from launcher.stage import StageResult, stage
 from launcher.streams.lines import plain
 from launcher.streams.logs import LogFile, Outlet
-from launcher.streams.ranks import Streams
 from launcher.supervise import Desk
 from launcher.sync import Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from launcher.children import Attended, Sinks
     from launcher.core.outcome import Outcome
     from launcher.core.plan import Plan, Process
     from launcher.core.record import Cause, FailedKey
+    from launcher.stacks import Stacks
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def run(plan: Plan, world: World) -> Outcome:
         world.clock,
         plan.grace,
         stop_after=plan.stop_after,
-        stacks=Stacks(world.processes, world.spy, world.err, world.log),
+        stacks=lambda: _stacks(world),
         told=lambda words: report.event(words, "Warning"),
     )
     try:
@@ -120,10 +120,7 @@ def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
     report.event(events.packages_installing(plan.node.task, name))
     started = world.clock.monotonic()
 
-    def sinks(_: Process) -> Sinks:
-        return (world.out, world.log), (world.err, world.log)
-
-    done = desk.attend(Phase.INSTALL, (pip_process(plan, file),), world.environ, sinks)
+    done = desk.attend(Phase.INSTALL, (pip_process(plan, file),), world.environ, lambda _: _as_it_is(world))
     if done and done[0].code == 0:
         report.event(events.packages_installed(plan.node.task, world.clock.monotonic() - started, name))
     elif done:
@@ -150,17 +147,8 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
         report.event(events.training_started(plan.node.task))
         _sync_meanwhile(sync)
 
-    streams, several = Streams(plan.logs, world.out, world.err, world.log), len(plan.processes) > 1
-    try:
-        ended = desk.attend(
-            Phase.RUN,
-            plan.processes,
-            world.environ,
-            lambda process: streams.of(process, several=several),
-            started=started,
-        )
-    finally:
-        streams.close()
+    with _streams(plan, world) as sinks:
+        ended = desk.attend(Phase.RUN, plan.processes, world.environ, sinks, started=started)
     if not ended:
         return None  # nothing was written, and what an earlier run put in place stays whole
     after = world.meter.memory()
@@ -172,6 +160,33 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     report.phase("sync")
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
     return why(ended, desk.first_failed, (before, after), plan.language)
+
+
+def _as_it_is(world: World) -> Sinks:
+    """Both streams of a process, each to its own and to the log."""
+    return (world.out, world.log), (world.err, world.log)
+
+
+@contextmanager
+def _streams(plan: Plan, world: World) -> Iterator[Callable[[Process], Sinks]]:
+    """Where the output of boot processes goes: as it is, or line by line where there are several."""
+    if len(plan.processes) == 1:
+        yield lambda _: _as_it_is(world)
+        world.log.end()
+        return
+    from launcher.streams.ranks import Streams  # noqa: PLC0415 - not for one process
+
+    streams = Streams(plan.logs, world.out, world.err, world.log)
+    try:
+        yield streams.of
+    finally:
+        streams.close()
+
+
+def _stacks(world: World) -> Stacks:
+    from launcher.stacks import Stacks  # noqa: PLC0415 - when somebody asks
+
+    return Stacks(world.processes, world.spy, world.err, world.log)
 
 
 def _sync_meanwhile(sync: Sync) -> None:

@@ -39,13 +39,13 @@ from launcher.core.lifecycle.decide import UNFINISHED, decide
 from launcher.core.outcome import Outcome, outcome
 from launcher.core.record import Cause
 from launcher.pool import StepThread
-from launcher.stacks import Stacks, left_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from launcher.core.plan import Process
     from launcher.protocols import Clock, Processes
+    from launcher.stacks import Stacks
 
 DRAIN_S = 2.0
 """How long an output that somebody still holds open is read on (contract: times at the end)."""
@@ -59,10 +59,15 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
+def _nobody() -> None:
+    """Stand for stacks that nobody shows."""
+
+
 class Desk:
     """Where the main thread sits. Its methods are for the main thread alone.
 
-    `stop_after`: seconds that the whole job may take, from now. `told` gets a sentence that belongs into the record.
+    `stop_after`: seconds that the whole job may take, from now. `stacks` makes what shows where children stand, once
+    somebody asks. `told` gets a sentence for the record.
     """
 
     def __init__(
@@ -72,13 +77,14 @@ class Desk:
         grace: float,
         *,
         stop_after: float | None = None,
-        stacks: Stacks | None = None,
+        stacks: Callable[[], Stacks | None] = _nobody,
         told: Callable[[str], object] = _log.warning,
     ) -> None:
         self._processes = processes
         self._clock = clock
         self._stop_after = stop_after
-        self._stacks = stacks
+        self._find_stacks = stacks
+        self._stacks: Stacks | None = None
         self._told = told
         self._state = State(grace=grace)
         if stop_after is not None:
@@ -224,6 +230,7 @@ class Desk:
         self._processes.suspend()
 
     def _dump(self) -> None:
+        self._stacks = self._stacks or self._find_stacks()
         if self._stacks is not None:
             self._stacks.ask(self._children.living)
 
@@ -263,9 +270,14 @@ class Desk:
         while not self._state.left and self._children.signal(SIGKILL if Kill() in self._state.done else 0):
             self._attend_until(None)
         if self._state.left:
-            for pid in self._children.pids:
-                for line in left_behind(self._processes, pid):
-                    _log.warning("left behind: %s", line)
+            self._name_left()
+
+    def _name_left(self) -> None:
+        from launcher.stacks import left_behind  # noqa: PLC0415 - hardly any run gets here
+
+        for pid in self._children.pids:
+            for line in left_behind(self._processes, pid):
+                _log.warning("left behind: %s", line)
 
     def _drain(self) -> None:
         now = self._clock.monotonic()

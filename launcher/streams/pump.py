@@ -8,6 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from launcher.streams.beside import Beside
 from launcher.streams.cuts import Tail
 
 if TYPE_CHECKING:
@@ -72,23 +73,38 @@ class Pump:
             self._ended()
 
     def _move(self) -> None:
-        buffer = bytearray(FIRST_BYTES)
-        view = memoryview(buffer)
+        buffer = spare = memoryview(bytearray(FIRST_BYTES))
+        sinks, beside = self._sinks, None
         while count := os.readv(self._fd, (buffer,)):
             if self._left:
                 continue
-            chunk = view[:count]
-            for sink in self._sinks:
-                # A sink may have waited for a reader until long after we were left.
-                if not self._left:
-                    sink.write(chunk)
+            chunk = buffer[:count]
+            if beside is not None:
+                beside.give(chunk)
+            self._write(sinks, chunk)
             self._tail.add(chunk)
             if count == len(buffer) < PIPE_BYTES:
-                buffer = bytearray(PIPE_BYTES)
-                view = memoryview(buffer)
+                # Much is coming: each sink but the first gets it from a second hand, out of a second buffer.
+                buffer, spare = memoryview(bytearray(PIPE_BYTES)), memoryview(bytearray(PIPE_BYTES))
+                sinks, beside = self._shared()
+            buffer, spare = spare, buffer
+        if beside is not None:
+            beside.end()
         for sink in self._sinks:
             if not self._left:
                 sink.end()
+
+    def _shared(self) -> tuple[tuple[Sink, ...], Beside | None]:
+        """Who is written to here, and who does the rest."""
+        rest = self._sinks[1:]
+        beside = Beside(lambda chunk: self._write(rest, chunk))
+        return (self._sinks[:1], beside) if rest and beside.start() else (self._sinks, None)
+
+    def _write(self, sinks: Sequence[Sink], chunk: memoryview) -> None:
+        for sink in sinks:
+            # A sink may have waited for a reader until long after we were left.
+            if not self._left:
+                sink.write(chunk)
 
 
 def _widen(fd: int) -> None:

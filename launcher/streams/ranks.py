@@ -1,4 +1,4 @@
-"""Where the output of each boot process goes: to ours and the log as it is, or line by line where there are several.
+"""Where the output of each of several boot processes goes: to ours and the log line by line, to its own log as it is.
 
 It reads nothing and starts nothing; what it gives are sinks for the pumps.
 """
@@ -36,7 +36,7 @@ class Stream(Page, Protocol):
 
 
 class Streams:
-    """The sinks of all boot processes of a node."""
+    """The sinks of all boot processes of a node that runs several."""
 
     def __init__(self, rules: LogRules, out: Outlet, err: Outlet, log: LogFile) -> None:
         self._rules = rules
@@ -46,10 +46,10 @@ class Streams:
         self._own: list[LogFile] = []
         self._ranked: list[RankedLines] = []
 
-    def of(self, process: Process, *, several: bool) -> tuple[Sequence[Sink], Sequence[Sink]]:
-        """What takes the stdout and the stderr of a boot process, one of `several` on this node or the only one."""
-        out, err = (self._sinks(outlet, guard, process, several=several) for outlet, guard in self._ours)
-        own = self._open(process) if several else ()
+    def of(self, process: Process) -> tuple[Sequence[Sink], Sequence[Sink]]:
+        """What takes the stdout and the stderr of a boot process, one of several on this node."""
+        out, err = (self._sinks(outlet, guard, process) for outlet, guard in self._ours)
+        own = self._open(process)
         return (*out, *own), (*err, *own)
 
     def close(self) -> None:
@@ -60,8 +60,8 @@ class Streams:
             own.close()
         self._log.end()
 
-    def _sinks(self, outlet: Outlet, guard: threading.Lock, process: Process, *, several: bool) -> Sequence[Sink]:
-        if not (several and self._rules.rank_prefix):
+    def _sinks(self, outlet: Outlet, guard: threading.Lock, process: Process) -> Sequence[Sink]:
+        if not self._rules.rank_prefix:
             return outlet, self._log
         lines = RankedLines(process.rank, outlet, guard, self._log)
         self._ranked.append(lines)

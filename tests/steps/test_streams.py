@@ -96,13 +96,6 @@ def pumped(outputs: Sequence[tuple[Sequence[bytes], Sequence[Sink]]]) -> None:
     assert all(over.wait(60) for over in overs)
 
 
-def test_one_process_has_our_streams_as_they_are(place: Place) -> None:
-    streams = place.streams()
-    assert streams.of(place.process(0), several=False) == ((place.out, place.log), (place.err, place.log))
-    streams.close()
-    assert not (place.folder / "proc-rank-0.txt").exists()
-
-
 @settings(deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=30),
@@ -128,7 +121,7 @@ def test_streams_never_mix_within_a_line(place: Place) -> None:
     streams = place.streams()
     outputs = []
     for rank in range(4):
-        sinks = streams.of(place.process(rank), several=True)
+        sinks = streams.of(place.process(rank))
         for name, each in zip((b"out", b"err"), sinks, strict=True):
             text = b"".join(
                 b"%s of %d says %d %s\n" % (name, rank, number, b"." * (number % 90)) for number in range(3000)
@@ -153,7 +146,7 @@ def test_streams_never_mix_within_a_line(place: Place) -> None:
 
 def test_the_log_of_a_process_has_its_bytes_as_they_are(place: Place) -> None:
     streams = place.streams()
-    out, err = streams.of(place.process(7), several=True)
+    out, err = streams.of(place.process(7))
     text = bytes(range(256)) + b"\r 50%\r100%\n\xff half a line"
     pumped([((text,), out)])
     pumped([((b"Traceback\n",), err)])
@@ -166,7 +159,7 @@ def test_the_log_of_a_process_has_its_bytes_as_they_are(place: Place) -> None:
 def test_the_log_of_a_process_rotates_and_is_told_of_a_flood(place: Place) -> None:
     rules = LogRules(segment_bytes=100_000, bytes_per_minute=1024**2)
     streams = place.streams(rules)
-    out, _ = streams.of(place.process(0), several=True)
+    out, _ = streams.of(place.process(0))
     pumped([((b"x" * 99 + b"\n",) * 40_000, out)])
     streams.close()
     assert (place.folder / "proc-rank-0.txt.1").stat().st_size == 100_000
@@ -176,7 +169,7 @@ def test_the_log_of_a_process_rotates_and_is_told_of_a_flood(place: Place) -> No
 
 def test_without_the_prefix_bytes_pass_as_they_are(place: Place) -> None:
     streams = place.streams(LogRules(rank_prefix=False))
-    out, err = streams.of(place.process(1), several=True)
+    out, err = streams.of(place.process(1))
     pumped([((b"50%\r", b"half a line"), out)])
     streams.close()
     assert place.read("out") == place.read("job.log") == place.read("proc-rank-1.txt") == b"50%\rhalf a line"
@@ -196,7 +189,7 @@ def test_a_line_that_never_ends_is_given_out_in_parts(place: Place) -> None:
 
 def test_what_a_pump_that_was_left_held_back_is_in_the_log(place: Place) -> None:
     streams = place.streams()
-    out, _ = streams.of(place.process(2), several=True)
+    out, _ = streams.of(place.process(2))
     read, write = os.pipe()
     over = threading.Event()
     pump = Pump(read, (*out, Seen(b"half a line", seen := threading.Event())), over.set)
@@ -233,8 +226,8 @@ def test_an_own_log_that_cannot_be_opened_is_said_once_and_done_without(
     os.mkfifo(place.folder / "proc-rank-0.txt")
     streams = place.streams()
     with caplog.at_level(logging.WARNING, logger="launcher"):
-        out, err = streams.of(place.process(0), several=True)
-    no_log, _ = streams.of(place.process(1, log=None), several=True)
+        out, err = streams.of(place.process(0))
+    no_log, _ = streams.of(place.process(1, log=None))
     pumped([((b"a\n",), out), ((b"b\n",), no_log)])
     streams.close()
     assert (len(out), len(err), len(no_log)) == (1, 1, 1)
@@ -245,7 +238,7 @@ def test_an_own_log_that_cannot_be_opened_is_said_once_and_done_without(
 
 def test_a_line_of_ours_stands_on_its_own_among_bars(place: Place) -> None:
     streams = place.streams()
-    out, _ = streams.of(place.process(0), several=True)
+    out, _ = streams.of(place.process(0))
     pumped([((b"10%\r20%\r",), out)])
     place.log.line(b"ours\n")
     streams.close()

@@ -47,7 +47,7 @@ with SystemProcesses() as processes:
     log = LogFile(folder + "/log")
     service.open(log)
     out = Outlet(1, "stdout")
-    desk = Desk(processes, SystemClock(), float(grace), stacks=Stacks(processes, None, err, log))
+    desk = Desk(processes, SystemClock(), float(grace), stacks=lambda: Stacks(processes, None, err, log))
     sinks = lambda process: ((out, log), (err, log))
     if before == "stage":
         desk.during(Phase.STAGE, slow)
