@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from launcher.core.redact import mask
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,9 +19,16 @@ if TYPE_CHECKING:
 
 
 def why(
-    ended: Sequence[Attended], first: int | None, memory: tuple[Memory | None, Memory | None], language: str
+    ended: Sequence[Attended],
+    first: int | None,
+    memory: tuple[Memory | None, Memory | None],
+    language: str,
+    secrets: Sequence[str] = (),
 ) -> Cause | None:
-    """The cause, None when none has failed. `first` is the rank that failed first, `memory` before and after."""
+    """The cause, None when none has failed. `first` is the rank that failed first, `memory` before and after.
+
+    Secrets are masked before anything is quoted: a quotation is cut, and half a secret is not known again.
+    """
     failed = sorted(
         (each for each in ended if each.code),
         key=lambda each: (each.ended.rank != first, each.ended.ended or "~", each.ended.rank),
@@ -29,7 +38,7 @@ def why(
     from launcher.core.diagnose import Evidence, diagnose  # noqa: PLC0415 - tables of patterns
 
     before, after = memory
-    witnesses = tuple(map(_witness, failed))
+    witnesses = tuple(_witness(each, secrets) for each in failed)
     evidence = Evidence(witnesses=witnesses, before=before, after=after, uid=os.geteuid(), several=len(ended) > 1)
     cause = diagnose(evidence, language)
     if cause.code != "permission-denied":
@@ -37,15 +46,15 @@ def why(
     return msgspec.structs.replace(cause, evidence=(*cause.evidence, *_owners(cause.evidence)))
 
 
-def _witness(each: Attended) -> Witness:
+def _witness(each: Attended, secrets: Sequence[str]) -> Witness:
     from launcher.core.diagnose import Witness  # noqa: PLC0415 - as above
 
     return Witness(
         rank=each.ended.rank,
         code=each.code,
         signal=each.ended.signal,
-        stderr=each.stderr.decode(errors="replace"),
-        stdout=each.stdout.decode(errors="replace"),
+        stderr=mask(each.stderr.decode(errors="replace"), secrets),
+        stdout=mask(each.stdout.decode(errors="replace"), secrets),
     )
 
 

@@ -13,8 +13,7 @@ import msgspec
 
 from launcher.core.plan import Process
 from launcher.core.record import Ended
-from launcher.pool import no_threads
-from launcher.streams.pump import Pump, Sink
+from launcher.streams.pump import Pump, Sink, piped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +57,7 @@ class Children:
         try:
             # The pumps first: where there is no thread for them, there is no child that nobody reads.
             for each in sinks:
-                pump, end = self._pump(each)
+                pump, end = piped(each, self._processes.wake)
                 pumps.append(pump)
                 ends.append(end)
             pid = self._processes.start(process.argv, {**env, **process.env}, process.cwd, ends[0], ends[1])
@@ -90,17 +89,9 @@ class Children:
         return tuple(pid for pid in self._children if pid not in self._exits)
 
     @property
-    def drained(self) -> bool:
-        """Whether all that they wrote has been passed on."""
-        return all(pump.over for child in self._children.values() for pump in child.pumps)
-
-    def leave(self) -> None:
-        """Read no further what somebody still holds open. Raises what went wrong in a pump: a defect."""
-        for child in self._children.values():
-            for pump in child.pumps:
-                pump.leave()
-                if pump.error is not None:
-                    raise pump.error
+    def pumps(self) -> tuple[Pump, ...]:
+        """What moves their output."""
+        return tuple(pump for child in self._children.values() for pump in child.pumps)
 
     def attended(self) -> tuple[Attended, ...]:
         """All of them, in the order of their starts; one that did not end after its SIGKILL is told so."""
@@ -109,20 +100,6 @@ class Children:
     def rank(self, pid: int | None) -> int | None:
         """The rank of one of them."""
         return self._children[pid].process.rank if pid in self._children else None
-
-    def _pump(self, sinks: Sequence[Sink]) -> tuple[Pump, int]:
-        """A pump at work, and the end of the pipe for whoever writes."""
-        pipe, end = os.pipe()
-        try:
-            pump = Pump(pipe, sinks, self._processes.wake)
-            pump.start()
-        except BaseException as error:
-            os.close(pipe)
-            os.close(end)
-            if isinstance(error, RuntimeError):
-                raise no_threads("take the output of a process") from error
-            raise
-        return pump, end
 
     def _attended(self, pid: int, child: _Child) -> Attended:
         exited, at = self._exits.get(pid, (None, None))

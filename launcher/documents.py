@@ -15,7 +15,7 @@ from launcher.core.errors import StoreError
 from launcher.core.record import LATE, FailedKey, Synced
 from launcher.core.redact import by_line, mask_chunks
 from launcher.reader import FileReader
-from launcher.streams.segments import segments
+from launcher.streams.segments import is_segment, segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +47,7 @@ class Documents:
         self._in_place: dict[str, disk.Stamp] = {}
         self._failed: dict[str, str] = {}
         self._left: set[str] = set()
+        self._odd: set[str] = set()
         self._lock = threading.Lock()
 
     def segments(self) -> list[str]:
@@ -55,7 +56,13 @@ class Documents:
         How it ended stands in the log itself, then in what each process said last; the segments come after, newest
         first, and those of the processes only repeat what is in the log's.
         """
-        return [*self._logs, *(segment for log in self._logs for segment in segments(log))]
+        named = [segment for log in self._logs for segment in segments(log)]
+        odd = {path for path in named if not is_segment(path)}
+        with self._lock:
+            new, self._odd = odd - self._odd, self._odd | odd
+        for path in sorted(new):
+            _log.warning("log: %s is no regular file and no part of the log; it is left alone", path)
+        return [*self._logs, *(path for path in named if path not in odd)]
 
     def expect(self, paths: Sequence[str]) -> None:
         """Note what is to be sent now, so that `give_up` can name it."""

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +16,7 @@ from launcher.core import events
 from launcher.core.errors import Exit, StageError, SyncError
 from launcher.core.lifecycle import Phase
 from launcher.core.outcome import UNEXPLAINED, sentence
-from launcher.core.redact import is_secret
+from launcher.core.redact import is_secret, spellings
 from launcher.install import pip_file, pip_process
 from launcher.journal import begin
 from launcher.protocols import Clock, Meter, Processes, Store
@@ -23,7 +24,8 @@ from launcher.report import Report
 from launcher.source import boot_file_warning
 from launcher.stage import StageResult, stage
 from launcher.streams.lines import plain
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 from launcher.supervise import Desk
 from launcher.sync import Sync
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from launcher.core.outcome import Outcome
     from launcher.core.plan import Plan, Process
     from launcher.core.record import Cause, FailedKey
+    from launcher.journal import Journal
     from launcher.stacks import Stacks
 
 _log = logging.getLogger(__name__)
@@ -55,11 +58,13 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     err: Outlet
     spy: str | None = None
     secrets: tuple[str, ...] = ()
+    owed: bool = False
+    """Whether an earlier run here has trained and not put everything in its place."""
 
 
 def run(plan: Plan, world: World) -> Outcome:
     """Carry out a plan. Never raises for what can happen to a job; a defect of ours passes through, recorded."""
-    report = Report(plan, world.clock, world.secrets)
+    report = Report(plan, world.clock, spellings(world.secrets), owed=world.owed)
     desk = Desk(
         world.processes,
         world.clock,
@@ -67,6 +72,7 @@ def run(plan: Plan, world: World) -> Outcome:
         stop_after=plan.stop_after,
         stacks=lambda: _stacks(world),
         told=lambda words: report.event(words, "Warning"),
+        outlets=(world.out, world.err),
     )
     try:
         return _carry_out(plan, world, report, desk)
@@ -77,20 +83,17 @@ def run(plan: Plan, world: World) -> Outcome:
 
 def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     """Stage, install, supervise, sync, report. A step that may not begin any more does nothing: the desk knows."""
-    hidden = [name for name, value in world.environ.items() if is_secret(name, value)]
-    journal = begin(plan.files.uploads, hidden)
     staged = _stage(plan, world, report, desk)
     _install(plan, world, report, desk)
-    secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
+    secrets = [each.encode(errors="surrogateescape") for each in spellings(world.secrets)]
     baseline = staged.baseline if staged else {}
+    journal = _journal(plan, world) if desk.state.going else None
     sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
     found = _supervise(plan, world, report, desk, sync)
-    told = _tell(world.log, report, desk, found)
-    _publish(plan, report, desk, sync)
-    outcome = _explained(desk.outcome(), found)
-    if outcome != told:
-        report.finish(outcome)
-    return outcome
+    _tell(world.log, report, desk, found)
+    if plan.log_target is not None:
+        _publish(plan, report, desk, sync, found)
+    return _conclude(report, desk, found)
 
 
 def _stage(plan: Plan, world: World, report: Report, desk: Desk) -> StageResult | None:
@@ -134,6 +137,12 @@ def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
         )
 
 
+def _journal(plan: Plan, world: World) -> Journal:
+    """A journal of this run's own: until it trains, that of an earlier run may still be wanted."""
+    hidden = [name for name, value in world.environ.items() if is_secret(name, value)]
+    return begin(plan.files.uploads, hidden, world.secrets)
+
+
 def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> Cause | None:
     """Run the boot processes, their outputs uploaded as they come, and put the rest in place; why they failed."""
     if not desk.state.going:
@@ -143,6 +152,7 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     report.memory(before, None)
 
     def started() -> None:
+        report.trains()
         report.event(events.job_running())
         report.event(events.training_started(plan.node.task))
         _sync_meanwhile(sync)
@@ -159,12 +169,14 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     report.event(events.training_finished(plan.node.task, code), "Error" if code else "Info")
     report.phase("sync")
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
-    return why(ended, desk.first_failed, (before, after), plan.language)
+    if not sync.summed_up:
+        sync.finish(lambda: True)  # there was no time to begin, or to end: what is not in its place is named
+    return why(ended, desk.first_failed, (before, after), plan.language, spellings(world.secrets))
 
 
 def _as_it_is(world: World) -> Sinks:
     """Both streams of a process, each to its own and to the log."""
-    return (world.out, world.log), (world.err, world.log)
+    return (world.log, world.out), (world.log, world.err)
 
 
 @contextmanager
@@ -186,7 +198,7 @@ def _streams(plan: Plan, world: World) -> Iterator[Callable[[Process], Sinks]]:
 def _stacks(world: World) -> Stacks:
     from launcher.stacks import Stacks  # noqa: PLC0415 - when somebody asks
 
-    return Stacks(world.processes, world.spy, world.err, world.log)
+    return Stacks(world.processes, world.spy, world.environ, world.err, world.log)
 
 
 def _sync_meanwhile(sync: Sync) -> None:
@@ -209,8 +221,9 @@ def _all_in_place(sync: Sync, stopped: Callable[[], bool]) -> None:
         raise _not_saved(failed)
 
 
-def _tell(log: LogFile, report: Report, desk: Desk, found: Cause | None) -> Outcome:
+def _tell(log: LogFile, report: Report, desk: Desk, found: Cause | None) -> None:
     """Write down how it went so far: in the events, the log, run.json and the termination message."""
+    report.log(log.lost, log.dropped)
     if log.lost:
         desk.fail(
             SyncError(
@@ -232,22 +245,29 @@ def _tell(log: LogFile, report: Report, desk: Desk, found: Cause | None) -> Outc
                 action="Give its file system room, and leave its folder in place; at the target it is whole.",
             )
         )
-        outcome = _explained(desk.outcome(), found)
+        _conclude(report, desk, found)
+
+
+def _publish(plan: Plan, report: Report, desk: Desk, sync: Sync, found: Cause | None) -> None:
+    """Send what is final now, run.json after all else: what could not be sent is in it, and changes how it went."""
+    for paths in ((plan.files.log, plan.files.events), (plan.files.run_json,)):
+        desk.during(Phase.REPORT, partial(_sent, plan, report, sync, paths))
+        _conclude(report, desk, found)
+
+
+def _sent(plan: Plan, report: Report, sync: Sync, paths: Sequence[str], stopped: Callable[[], bool]) -> None:
+    texts = {} if report.unwritten is None else {plan.files.run_json: report.unwritten}
+    failed = sync.publish(paths, stopped, texts)
+    if failed:
+        raise _not_saved([("log", each) for each in failed])
+
+
+def _conclude(report: Report, desk: Desk, found: Cause | None) -> Outcome:
+    """How it went, as far as it is known; told again if that has changed."""
+    outcome = _explained(desk.outcome(), found)
+    if outcome != report.outcome:
         report.finish(outcome)
     return outcome
-
-
-def _publish(plan: Plan, report: Report, desk: Desk, sync: Sync) -> None:
-    """Send the log and the documents that are final now; what cannot be sent changes how it went."""
-
-    def publish(stopped: Callable[[], bool]) -> None:
-        texts = {} if report.unwritten is None else {plan.files.run_json: report.unwritten}
-        failed = sync.publish([plan.files.log, plan.files.run_json, plan.files.events], stopped, texts)
-        if failed:
-            raise _not_saved([("log", each) for each in failed])
-
-    if plan.log_target is not None:
-        desk.during(Phase.REPORT, publish)
 
 
 def _not_saved(failed: Sequence[tuple[str, FailedKey]]) -> SyncError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from launcher.core.manifest import SHA256, Entry
 from launcher.core.urls import wrong_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ LINE_MOST = 16 * 1024
 """Bytes of a line: a key has at most 1,024, and so has the target."""
 BYTES_MOST = 256 * 1024**2
 """Bytes that are read of a journal, some million objects: what comes after them is uploaded again."""
+HEADING_MOST = 1024**2
+"""Bytes of the first line: an environment of some thousand secrets."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -66,16 +68,23 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heading(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line: by name, the secret variables of the launcher's environment; the log may hold their values."""
+    """The first line: what the run masked, so that a later upload can tell whether it knows all of it.
+
+    `environment` names the secret variables of the launcher's environment, `digests` are of every secret value. Who can
+    read them can read the log.
+    """
 
     environment: tuple[str, ...]
+    salt: str
+    digests: tuple[str, ...]
 
+    def knows(self, secret: str) -> bool:
+        """Whether this was a secret of the run."""
+        return _digest(self.salt, secret) in self.digests
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """All that can be read of a journal. `environment` is None where its first line cannot be read."""
-
-    environment: tuple[str, ...] | None
-    noted: tuple[Noted, ...]
+    def covered(self, secrets: Iterable[str]) -> bool:
+        """Whether every secret of the run is one of these."""
+        return not self.digests or {_digest(self.salt, secret) for secret in secrets}.issuperset(self.digests)
 
 
 class Journal:
@@ -91,9 +100,9 @@ class Journal:
         """Write down what the store has acknowledged."""
         self._write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
 
-    def head(self, heading: Heading) -> None:
+    def head(self, first: Heading) -> None:
         """Write the first line."""
-        self._write(msgspec.json.encode(heading) + b"\n")
+        self._write(msgspec.json.encode(first) + b"\n")
 
     def close(self) -> None:
         """Note nothing more."""
@@ -125,12 +134,14 @@ class Journal:
             self.broken("no space left")
 
 
-def begin(path: str, secret_names: Sequence[str] = ()) -> Journal:
-    """Begin a journal anew; what was there is gone."""
+def begin(path: str, secret_names: Sequence[str] = (), secrets: Sequence[str] = ()) -> Journal:
+    """Begin a journal anew; what was there is gone. No secret is written, only what cannot be turned back into one."""
     with suppress(OSError):
         os.unlink(path)
     journal = _open(path, os.O_EXCL)
-    journal.head(Heading(environment=tuple(secret_names)))
+    salt = os.urandom(16).hex()
+    digests = tuple(_digest(salt, secret) for secret in secrets)
+    journal.head(Heading(environment=tuple(secret_names), salt=salt, digests=digests))
     return journal
 
 
@@ -139,17 +150,28 @@ def resume(path: str) -> Journal:
     return _open(path, 0)
 
 
-def load(path: str) -> Told:
-    """Read a journal as far as it makes sense: lines that do not are left out, the last one may be cut."""
+def heading(path: str) -> Heading | None:
+    """The first line of a journal; None where there is none that makes sense, so that nothing is known."""
     try:
-        with open(disk.open_regular(os.path.dirname(path), path), "rb") as file:
-            lines = _lines(file)
-            first = next(lines, b"")
-            return Told(environment=_heading(first), noted=tuple(_noted((first, *lines))))
+        with _reader(path) as file:
+            return msgspec.json.decode(file.readline(HEADING_MOST), type=Heading)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def load(path: str) -> tuple[Noted, ...]:
+    """What a journal notes, as far as it makes sense: lines that do not are left out, the last one may be cut."""
+    try:
+        with _reader(path) as file:
+            return tuple(_noted(_lines(file)))
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
             _log.warning("%s cannot be read (%s)", path, disk.reason(error))
-        return Told(environment=None, noted=())
+        return ()
+
+
+def _reader(path: str) -> BinaryIO:
+    return open(disk.open_regular(os.path.dirname(path), path), "rb")
 
 
 def _open(path: str, how: int) -> Journal:
@@ -181,13 +203,6 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         inside = not line.endswith(b"\n")
 
 
-def _heading(line: bytes) -> tuple[str, ...] | None:
-    try:
-        return msgspec.json.decode(line, type=Heading).environment
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-
-
 def _noted(lines: Iterable[bytes]) -> Iterator[Noted]:
     decoder = msgspec.json.Decoder(Noted)
     for line in lines:
@@ -203,3 +218,9 @@ def _is_sound(entry: Noted) -> bool:
     if not entry.key or entry.key.endswith("/") or wrong_key(entry.key) or is_own(entry.key):
         return False
     return entry.size >= 0 and (entry.sha256 is None or SHA256.fullmatch(entry.sha256) is not None)
+
+
+def _digest(salt: str, secret: str) -> str:
+    from hashlib import sha256  # noqa: PLC0415 - a run without secrets starts without it
+
+    return sha256(f"{salt}:{secret}".encode(errors="surrogatepass")).hexdigest()

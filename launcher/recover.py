@@ -5,7 +5,6 @@ Nothing is staged or started. The earlier run's documents are brought up to date
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -16,15 +15,15 @@ import msgspec
 from launcher.core.errors import Exit, StoreError
 from launcher.core.keys import is_own
 from launcher.core.lifecycle import Failure, Phase
-from launcher.core.parse.earlier import Earlier, amended
+from launcher.core.parse.run import Run, amended
 from launcher.core.record import FailedKey, Level, Staged, Synced
-from launcher.core.redact import mask, to_json
+from launcher.core.redact import by_line, mask, to_json
 from launcher.core.urls import wrong_key
 from launcher.disk import reason
 from launcher.journal import Noted, Past, load, resume
 from launcher.pool import each
 from launcher.protocols import Clock, Processes, Store
-from launcher.report import append, write_whole
+from launcher.report import append, event_line, write_whole
 from launcher.supervise import Desk
 from launcher.sync import Sync
 
@@ -75,13 +74,14 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
         return self.failure.exit_code if self.failure else Exit.NOT_SAVED
 
 
-def written(plan: Plan, earlier: Earlier) -> Plan:
+def written(plan: Plan, earlier: Run) -> Plan:
     """The plan without its outputs where no boot process was started: what lies in the store is another run's."""
     return plan if earlier.trained else msgspec.structs.replace(plan, outputs=())
 
 
-def recover(plan: Plan, earlier: Earlier, document: Json, later: Later) -> Recovered:
-    """Put in place what the run of this plan could not; its run.json is `earlier`, read as a whole `document`."""
+def recover(plan: Plan, earlier: Run, document: Json, later: Later) -> Recovered:
+    """Put in place what the run of this plan could not; its run.json is `earlier`, and as a whole `document`."""
+    later = msgspec.structs.replace(later, secrets=by_line(later.secrets))
     desk = Desk(later.processes, later.clock, later.grace)
     trail = Trail(plan, later)
     attempt = Attempt(plan, earlier, later, trail)
@@ -111,11 +111,8 @@ class Trail:
     def event(self, message: str, level: Level = "Info") -> None:
         """Add a line; an events.jsonl that takes none stops nothing."""
         message = mask(message, self._later.secrets)
-        source = "Task" if message.startswith("[") else "Job"
-        line = {"time": self._later.clock.now(), "level": level, "message": message, "source": source}
-        text = json.dumps(line, ensure_ascii=False) + "\n"
         try:
-            append(self._path, text.encode(errors="backslashreplace"))
+            append(self._path, event_line(self._later.clock.now(), message, level))
         except OSError as error:
             _log.warning("%s cannot be written (%s)", self._path, reason(error))
 
@@ -129,7 +126,7 @@ class Trail:
 class Attempt:
     """One later upload, on the threads of the desk: the outputs and the log first, then what tells of them."""
 
-    def __init__(self, plan: Plan, earlier: Earlier, later: Later, trail: Trail) -> None:
+    def __init__(self, plan: Plan, earlier: Run, later: Later, trail: Trail) -> None:
         self._plan = plan
         self._earlier = earlier
         self._later = later
@@ -203,7 +200,7 @@ def confirmed(plan: Plan, store: Store, stopped: Stopped) -> dict[str, tuple[Not
     """What the journal says is in place and the store says too, by the name of the output. Raises StoreError."""
     latest: dict[str, dict[str, Noted]] = {output.name: {} for output in plan.outputs}
     targets = {output.name: output.target.folder.url for output in plan.outputs}
-    for one in load(plan.files.uploads).noted:
+    for one in load(plan.files.uploads):
         if targets.get(one.channel) == one.target:
             latest[one.channel][one.key] = one
     return {

@@ -34,14 +34,16 @@ _LEVELS: dict[Level, int] = {"Info": logging.INFO, "Warning": logging.WARNING, "
 class Report:
     """The record of one run: it begins as `Abnormal`, so that a launcher that is killed leaves the truth."""
 
-    def __init__(self, plan: Plan, clock: Clock, secrets: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, clock: Clock, secrets: Sequence[str], *, owed: bool = False) -> None:
         self._plan = redact(plan, secrets)
         self._clock = clock
         self._secrets = secrets
+        self._owed = owed
         self._staged: list[Staged] = []
         self._synced: list[Synced] = []
         self._processes: list[Ended] = []
         self._limits: dict[str, int | None] | None = None
+        self._log: dict[str, int] | None = None
         self._timeline: list[Spell] = []
         self._started = clock.now()
         self._ended: str | None = None
@@ -54,17 +56,19 @@ class Report:
         """Note a moment in the service's words: one line of events.jsonl, and one of the log."""
         message = mask(message, self._secrets)
         _log.log(_LEVELS[level], "%s", message)
-        line = {"time": self._clock.now(), "level": level, "message": message, "source": _source(message)}
-        text = json.dumps(line, ensure_ascii=False) + "\n"
-        self._put(append, self._plan.files.events, text.encode(errors="backslashreplace"))
+        self._put(append, self._plan.files.events, event_line(self._clock.now(), message, level))
 
     def staged(self, entry: Staged) -> None:
         """Note what one channel brought."""
         self._staged.append(entry)
 
     def synced(self, entry: Synced) -> None:
-        """Note what one channel's folder put in place."""
-        self._synced.append(entry)
+        """Note what one channel's folder put in place, in place of what was noted of it before."""
+        self._synced = [*(each for each in self._synced if each.channel != entry.channel), entry]
+
+    def trains(self) -> None:
+        """Note that the boot processes run: what an earlier run owes is now this run's to put in place."""
+        self._owed = False
 
     def process(self, entry: Ended) -> None:
         """Note a boot process that ended."""
@@ -81,6 +85,10 @@ class Report:
             "oom_kills_after": after.oom_kills if after else None,
             "memory_peak_bytes": after.peak_bytes if after else None,
         }
+
+    def log(self, lost: int, dropped: int) -> None:
+        """Note what the log on the node lacks: bytes that could not be written, and those that came too fast."""
+        self._log = {"lost_bytes": lost, "dropped_bytes": dropped}
 
     def phase(self, name: str) -> None:
         """Note that a phase begins, and write run.json as it stands."""
@@ -101,6 +109,11 @@ class Report:
             self._put(write_where_asked, self._plan.files.termination, message)
 
     @property
+    def outcome(self) -> Outcome | None:
+        """How it went, if that was told."""
+        return self._outcome
+
+    @property
     def unwritten(self) -> bytes | None:
         """run.json as it should be on the node, where it could not be written; it can still be sent."""
         return self._document() if self._plan.files.run_json in self._broken else None
@@ -116,7 +129,7 @@ class Report:
 
     def write(self) -> None:
         """Replace run.json by what is known now."""
-        self._put(write_whole, self._plan.files.run_json, self._document())
+        self._put(_write_making_room, self._plan.files.run_json, self._document())
 
     def _close_phase(self) -> None:
         if self._timeline and self._timeline[-1].ended is None:
@@ -140,11 +153,13 @@ class Report:
             "job": {"id": plan.job.id, "name": plan.job.name},
             "node": plan.node,
             "plan": plan.files.plan,
+            "owed": self._owed,
             **outcome,
             "command": {"argv": process.argv, "cwd": process.cwd, "env": process.env},
             "processes": self._processes,
             "devices": None,
             "limits": self._limits,
+            "log": self._log,
             "staged": self._staged,
             "synced": self._synced,
             "timeline": self._timeline,
@@ -173,6 +188,13 @@ class Report:
             self._broken.discard(path)
 
 
+def event_line(time: str, message: str, level: Level) -> bytes:
+    """One line of events.jsonl. The service marks what one task says by its name in front."""
+    source = "Task" if message.startswith("[") else "Job"
+    line = {"time": time, "level": level, "message": message, "source": source}
+    return (json.dumps(line, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
 def refusal(error: LauncherError) -> dict[str, Any]:
     """The outcome of a job that was refused before there was a plan, as run.json has it."""
     problems = [str(problem) for problem in error.problems] if isinstance(error, SpecError) else []
@@ -199,6 +221,18 @@ def write_whole(path: str, content: bytes) -> None:
         raise
 
 
+def _write_making_room(path: str, content: bytes) -> None:
+    """Write a file whole; where there is no room for two, none is better than one that is not true any more."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        with suppress(OSError):
+            os.unlink(path)
+        write_whole(path, content)
+
+
 def append(path: str, content: bytes) -> None:
     """Add to a regular file, and to nothing that lies in its place. Raises OSError."""
     with os.fdopen(os.open(path, _FLAGS | os.O_APPEND, 0o644), "ab") as file:
@@ -220,8 +254,3 @@ def write_where_asked(path: str, content: bytes) -> None:
             return
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC), "wb") as file:
         file.write(content)
-
-
-def _source(message: str) -> str:
-    """Who speaks: the service marks what one task says by its name in front."""
-    return "Task" if message.startswith("[") else "Job"

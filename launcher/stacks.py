@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 from launcher.core.errors import LauncherError
 from launcher.core.kin import describe
-from launcher.streams.pump import Pump
+from launcher.streams.pump import piped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from launcher.core.kin import Relative
     from launcher.core.lifecycle import Exited
     from launcher.protocols import Processes
-    from launcher.streams.logs import LogFile, Outlet
+    from launcher.streams.logs import LogFile
+    from launcher.streams.outlet import Outlet
+    from launcher.streams.pump import Pump
 
 SPY_S = 10.0
 """A look that takes longer is given up: py-spy has no limit of its own."""
@@ -37,14 +39,22 @@ class Stacks:
     """Asks each process of a family in the way that it understands. Its methods are for the main thread alone.
 
     A process that catches SIGQUIT shows its stacks itself. `spy` is py-spy's path: it looks into a Python that does
-    not, one process after the other so that what it prints stays apart. All others are described from outside.
+    not, with `env`, one process after the other so that what it prints stays apart. All others are only described.
     """
 
     def __init__(
-        self, processes: Processes, spy: str | None, err: Outlet, log: LogFile, *, proc: str = "/proc"
+        self,
+        processes: Processes,
+        spy: str | None,
+        env: Mapping[str, str],
+        err: Outlet,
+        log: LogFile,
+        *,
+        proc: str = "/proc",
     ) -> None:
         self._processes = processes
         self._spy = spy
+        self._env = env
         self._sinks = (err, log)
         self._proc = proc
         self._queue: deque[Relative] = deque()
@@ -117,17 +127,14 @@ class Stacks:
         pauses = at.state in "RS"
         argv = (self._spy or "", "dump", "--pid", str(at.pid), *(() if pauses else ("--nonblocking",)))
         _log.warning("stacks of process %d (%s):", at.pid, at.name)
-        pipe, end = os.pipe()
-        pump = Pump(pipe, self._sinks, self._processes.wake)
         try:
-            pump.start()
-        except RuntimeError:
-            os.close(pipe)
-            os.close(end)
+            pump, end = piped(self._sinks, self._processes.wake)
+        except LauncherError as error:
+            _log.warning("stacks: %s", error)
             self._describe(at)
             return
         try:
-            pid = self._processes.start(argv, {}, "/", end, end)
+            pid = self._processes.start(argv, self._env, "/", end, end)
         except LauncherError as error:
             _log.warning("stacks: %s", error)
             self._describe(at)

@@ -1,6 +1,6 @@
 """The thin loop around `decide`: steps run on threads, children under pumps, signals are heard all the while.
 
-It decides nothing: what to do about a signal, a deadline or an end is in `core/decide.py`.
+It decides nothing: what to do about a signal, a deadline or an end is in `core/lifecycle/decide.py`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from launcher.core.lifecycle.decide import UNFINISHED, decide
 from launcher.core.outcome import Outcome, outcome
 from launcher.core.record import Cause
 from launcher.pool import StepThread
+from launcher.streams.drain import Drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,11 +47,8 @@ if TYPE_CHECKING:
     from launcher.core.plan import Process
     from launcher.protocols import Clock, Processes
     from launcher.stacks import Stacks
+    from launcher.streams.outlet import Outlet
 
-DRAIN_S = 2.0
-"""How long an output that somebody still holds open is read on (contract: times at the end)."""
-DRAIN_LEAST_S = 0.1
-"""The same where no time is left: a pump needs a moment to find that the output has ended."""
 WARN_S = 600.0
 """How long before its time is over a job is warned; a tenth of a shorter time."""
 
@@ -67,7 +65,7 @@ class Desk:
     """Where the main thread sits. Its methods are for the main thread alone.
 
     `stop_after`: seconds that the whole job may take, from now. `stacks` makes what shows where children stand, once
-    somebody asks. `told` gets a sentence for the record.
+    somebody asks. `told` gets a sentence for the record. `outlets` are those among all sinks whose readers may be slow.
     """
 
     def __init__(
@@ -79,6 +77,7 @@ class Desk:
         stop_after: float | None = None,
         stacks: Callable[[], Stacks | None] = _nobody,
         told: Callable[[str], object] = _log.warning,
+        outlets: Sequence[Outlet] = (),
     ) -> None:
         self._processes = processes
         self._clock = clock
@@ -86,6 +85,7 @@ class Desk:
         self._find_stacks = stacks
         self._stacks: Stacks | None = None
         self._told = told
+        self._outlets = outlets
         self._state = State(grace=grace)
         if stop_after is not None:
             at = clock.monotonic() + stop_after
@@ -238,7 +238,7 @@ class Desk:
         if isinstance(action, Expire):
             self._told(f"auto_stop: the job has had its {self._stop_after:g} s and is stopped now")
             return
-        left = (self._state.expires_at or 0.0) - self._clock.monotonic()
+        left = max(0.0, (self._state.expires_at or 0.0) - self._clock.monotonic())
         self._told(f"auto_stop: the job may take {self._stop_after:g} s and is stopped in {left:.0f} s")
 
     def _step_failure(self, error: BaseException | None) -> Failure | None:
@@ -280,14 +280,10 @@ class Desk:
                 _log.warning("left behind: %s", line)
 
     def _drain(self) -> None:
-        now = self._clock.monotonic()
-        while not self._children.drained:
-            end = max(now + DRAIN_LEAST_S, min(now + DRAIN_S, settle_by(self._state) or now + DRAIN_S))
-            if self._clock.monotonic() >= end:
-                _log.warning("an output is held open by a process that did not end; it is read no further")
-                break
-            self._attend_until(end)
-        self._children.leave()
+        drain = Drain(self._children.pumps, self._outlets, self._clock.monotonic())
+        while (look := drain.look(self._clock.monotonic(), settle_by(self._state))) is not None:
+            self._attend_until(look)
+        drain.close()
 
 
 def _failure(error: LauncherError) -> Failure:

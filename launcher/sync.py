@@ -96,6 +96,7 @@ class Sync:
                 )
             )
         self._documents = None if plan.log_target is None else Documents(plan, plan.log_target, store, secrets)
+        self.summed_up = False
         self._over = threading.Event()
         self._turn = threading.Lock()
         self._guard = threading.Lock()
@@ -148,7 +149,9 @@ class Sync:
             for folder in self._folders:
                 folder.give_up()
         seconds = self._clock.monotonic() - started
-        return tuple(self._sum_up(one, seconds) for one in self._all())
+        summed = tuple(self._sum_up(one, seconds) for one in self._all())
+        self.summed_up = True
+        return summed
 
     def publish(
         self, paths: Sequence[str], stopped: Stopped = lambda: False, texts: Mapping[str, bytes] | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -105,7 +107,7 @@ def told(error: Exception, about: str = "") -> int:
 def say(line: str) -> None:
     """One line for a person on stderr, without control characters; a stderr that is gone, full or stuck loses it."""
     from launcher.streams.lines import plain
-    from launcher.streams.logs import Outlet
+    from launcher.streams.outlet import Outlet
 
     Outlet(2, "stderr").line(f"{plain(line)}\n".encode(errors="backslashreplace"))
 
@@ -113,6 +115,8 @@ def say(line: str) -> None:
 def result(text: str) -> None:
     """What a program may read, on stdout. Raises LauncherError when stdout does not take it."""
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # an encoding that lacks a character gets its number
         click.echo(text, nl=not text.endswith("\n"))
     except BrokenPipeError:
         raise

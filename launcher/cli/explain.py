@@ -14,7 +14,7 @@ import msgspec
 from launcher.core.diagnose import Evidence, Witness, diagnose
 from launcher.core.diagnose.retold import retold
 from launcher.core.errors import Exit, LauncherError, SpecError
-from launcher.core.parse.run import NAME, Run, is_run, parse_run
+from launcher.core.parse.run import MOST_BYTES, NAME, SHOWN, Run, is_run, parse_run
 from launcher.core.parse.stored import read_json, refused
 from launcher.core.redact import to_json
 from launcher.core.settings import read_settings
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 LOG_BYTES = 256 * 1024
 """So much of a log's end is read."""
-RUN_BYTES = 64 * 1024**2
-"""A run.json names every file that is not in its place, and still is no larger than this."""
-SHOWN = 5
-"""So many files that are not in their place are told to a person; run.json names them all."""
 
 
 class Labels(msgspec.Struct, frozen=True):
@@ -147,9 +143,11 @@ def _read(path: str) -> tuple[bytes, Json | None]:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise _unreadable(path, "it is not a regular file", Exit.MISSING)
-            if named or file.read(1) == b"{":
+            if found.st_size > MOST_BYTES and named:
+                raise refused(NAME, "", f"it is larger than {MOST_BYTES:,} bytes")
+            if found.st_size <= MOST_BYTES and (named or file.read(1) == b"{"):
                 file.seek(0)
-                document = _document(file.read(RUN_BYTES + 1), named=named)
+                document = _document(file.read(MOST_BYTES), named=named)
                 if document is not None:
                     return b"", document
             file.seek(max(found.st_size - LOG_BYTES, 0))
@@ -162,8 +160,6 @@ def _read(path: str) -> tuple[bytes, Json | None]:
 def _document(raw: bytes, *, named: bool) -> Json | None:
     """The document of a run.json; None for a log that happens to begin with a brace. Raises SpecError."""
     try:
-        if len(raw) > RUN_BYTES:
-            raise refused(NAME, "", f"it is larger than {RUN_BYTES} bytes")
         document = read_json(raw, NAME)
     except SpecError:
         if named:

@@ -25,6 +25,21 @@ def clear_leftovers(roll: str, grace: float) -> tuple[str, ...]:
     return tuple(told)
 
 
+def owes(run_json: str) -> bool:
+    """Whether an earlier run here has trained and not put everything in its place: `launcher sync` may yet."""
+    if not os.path.isfile(run_json):
+        return False
+    from launcher.core.errors import SpecError
+    from launcher.core.parse.run import MOST_BYTES, NAME, parse_run
+    from launcher.core.parse.stored import read_json
+
+    try:
+        with open(run_json, "rb") as file:
+            return parse_run(read_json(file.read(MOST_BYTES + 1), NAME)).owes
+    except (OSError, SpecError):
+        return False  # nothing that could be followed
+
+
 def _stopped(roll: str, grace: float) -> Iterator[str]:
     """Stop who is left. What is imported here is for the start after a kill alone."""
     from launcher.adapters.roll.left import read_roll

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 from msgspec.structs import replace
 
 from launcher import disk
@@ -20,29 +20,25 @@ from launcher.adapters.process import SystemProcesses
 from launcher.adapters.roll import Roll
 from launcher.cli import say
 from launcher.cli.claim import Claim
-from launcher.cli.leftovers import clear_leftovers
+from launcher.cli.interrupts import Interrupted, interruptible
+from launcher.cli.leftovers import clear_leftovers, owes
 from launcher.cli.machine import TERMINATION_LOG, absolute, find_program
 from launcher.cli.options import job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError
 from launcher.core.layout import Layout
 from launcher.core.outcome import Outcome, exit_code, never_began, sentence
-from launcher.core.redact import mask, plan_secrets, to_json
+from launcher.core.redact import mask, plan_secrets, spellings, to_json
 from launcher.core.termination import termination_message
 from launcher.job import World
 from launcher.job import run as run_job
 from launcher.report import as_document, refusal, write_where_asked, write_whole
 from launcher.streams.lines import ServiceLog
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-STOPS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Interrupted(BaseException):
-    """A signal came before there was a job to end."""
+    from collections.abc import Mapping, Sequence
 
 
 @click.command(name="run")
@@ -64,20 +60,21 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     claim = Claim()
     try:
-        with _interruptible():
-            ready, secrets, log = _begin(dict(options), environ, claim)
+        with interruptible():
+            begun = _begin(dict(options), environ, claim)
     except Interrupted as stop:
-        ended = never_began(stop.args[0])
+        ended = never_began(stop.number)
         _leave_word(options, environ, claim, as_document(ended))
         return _said(ended, ())
     except Exception as error:
         _leave_word(options, environ, claim, refusal(_as_ours(error)))
         raise
+    ready, secrets, log = begun.ready, begun.secrets, begun.log
     clock = SystemClock()
     # The roll is there before the first child is, and stays until the last one is gone.
     with (
         Roll(ready.plan.files.roll, clock.now()) as roll,
-        SystemProcesses(enrol=roll.enrol) as processes,  # from here on a signal is heard and answered
+        SystemProcesses(enrol=roll.enrol, left=roll.keep) as processes,  # from here on a signal is heard and answered
     ):
         lines.open(log)
         world = World(
@@ -91,6 +88,7 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
             err=err,
             spy=find_program(("py-spy",), f"{os.path.dirname(sys.executable)}:{environ.get('PATH', '')}"),
             secrets=secrets,
+            owed=begun.owed,
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
@@ -105,34 +103,30 @@ def _said(ended: Outcome, secrets: Sequence[str]) -> int:
     return exit_code(ended)
 
 
-def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> tuple[Ready, tuple[str, ...], LogFile]:
-    """The plan, every secret there is, and the job's log, its folder this launcher's alone and cleaned up."""
+class _Begun(Struct, frozen=True, kw_only=True):
+    """The plan, every secret there is, the job's log, and whether an earlier run's outputs still wait."""
+
+    ready: Ready
+    secrets: tuple[str, ...]
+    log: LogFile
+    owed: bool
+
+
+def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _Begun:
+    """Decide, and make the log's folder this launcher's alone and clean."""
     ready = prepare(request(environ, options), environ)
     need_store(ready)
     secrets = plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets()))
     folder = os.path.dirname(ready.plan.files.log)
     disk.make_folder(ready.plan.root, folder)
     claim.take(folder)
+    owed = owes(ready.plan.files.run_json)
     told = clear_leftovers(ready.plan.files.roll, ready.plan.grace)
     if told:
         ready = replace(ready, plan=replace(ready.plan, warnings=(*ready.plan.warnings, *told)))
-    return ready, secrets, LogFile(ready.plan.files.log, ready.plan.logs)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let a signal end the reading of documents; one that comes just after waits for who listens next."""
-
-    def interrupt(number: int, _: object) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in STOPS}
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    hidden = [each.encode(errors="surrogateescape") for each in spellings(secrets)]
+    log = LogFile(ready.plan.files.log, ready.plan.logs, secrets=hidden)
+    return _Begun(ready=ready, secrets=secrets, log=log, owed=owed)
 
 
 def _as_ours(error: Exception) -> LauncherError:
@@ -154,7 +148,8 @@ def _leave_word(options: Mapping[str, Any], environ: Mapping[str, str], claim: C
         if root and (root != "/" or os.path.isdir(layout.log_dir)):
             disk.make_folder(layout.root, layout.log_dir)
             claim.take(layout.log_dir)  # the run.json of a job that runs is its own
-            write_whole(f"{layout.log_dir}/run.json", to_json(document))
+            if not owes(f"{layout.log_dir}/run.json"):  # what an earlier one says is needed to put its outputs in place
+                write_whole(f"{layout.log_dir}/run.json", to_json(document))
     with suppress(OSError, LauncherError):
         if report:
             write_where_asked(absolute(report), to_json(document))

@@ -16,40 +16,49 @@ from launcher.adapters.clock import SystemClock
 from launcher.adapters.process import SystemProcesses
 from launcher.cli import result, say
 from launcher.cli.claim import Claim
+from launcher.cli.interrupts import Interrupted, interruptible
 from launcher.cli.leftovers import clear_leftovers
 from launcher.cli.machine import absolute
 from launcher.cli.options import request
 from launcher.cli.prepare import prepare
 from launcher.cli.stores import HOW_TO_NAME_A_STORE, open_store
+from launcher.cli.withheld import log_stays
 from launcher.core.errors import Exit, PlanError
 from launcher.core.outcome import sentence
-from launcher.core.parse import earlier as run_doc
 from launcher.core.parse import plan as plan_doc
+from launcher.core.parse.run import MOST_BYTES, NAME, SHOWN, Run, parse_run
+from launcher.core.parse.stored import read_json
 from launcher.core.plan import Plan
-from launcher.core.redact import MASK, mask, plan_secrets, redact, secret_values, to_json
+from launcher.core.redact import mask, plan_secrets, secret_values, to_json
 from launcher.core.settings import MOST_GRACE, read_settings
-from launcher.journal import load
+from launcher.protocols import Store
 from launcher.recover import Later, Recovered, recover, written
 from launcher.streams.lines import ServiceLog
-from launcher.streams.logs import Outlet
+from launcher.streams.outlet import Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from launcher.cli.prepare import Ready
     from launcher.cli.stores import Opened
-    from launcher.protocols import Store
-
-SHOWN = 5
-"""So many files that are not in their place are told to a person; run.json names them all."""
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
     """What a run left: its plan, and its run.json as what is asked of it and as a whole."""
 
     plan: Plan
-    earlier: run_doc.Earlier
+    earlier: Run
     document: Any
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known before anything is put in place. `plan` is without outputs that nobody wrote."""
+
+    left: Left
+    plan: Plan
+    store: Store
+    secrets: tuple[str, ...]
+    log_stays: str | None
 
 
 @click.command(name="sync")
@@ -73,11 +82,34 @@ def command(run_json: str, as_json: bool, verbose: bool, **options: Any) -> int:
       launcher sync ./root/home/ma-user/modelarts/log/run.json --store ./store
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     _check(options)
-    environ = dict(os.environ)
     logger = logging.getLogger("launcher")
     logger.addHandler(ServiceLog(Outlet(2, "stderr")))
     logger.setLevel(logging.INFO if verbose else logging.ERROR)
-    left = _left(absolute(run_json), options["job"])
+    try:
+        with interruptible():
+            ready = _prepared(absolute(run_json), options, dict(os.environ))
+    except Interrupted as stop:
+        return _broken_off(stop.number, "uploads began")
+    gc.enable()
+    with SystemProcesses() as processes:
+        later = Later(
+            store=ready.store,
+            processes=processes,
+            clock=SystemClock(),
+            grace=ready.plan.grace if options["grace"] is None else options["grace"],
+            secrets=ready.secrets,
+            log_stays=ready.log_stays,
+        )
+        done = recover(ready.plan, ready.left.earlier, ready.left.document, later)
+    _tell(done, ready.secrets)
+    if as_json:
+        result(to_json(done.synced, ready.secrets).decode())
+    return done.exit_code
+
+
+def _prepared(run_json: str, options: dict[str, Any], environ: dict[str, str]) -> Prepared:
+    """What is left, once everybody who still wrote was stopped, and what will go where. Raises LauncherError."""
+    left = _left(run_json, options["job"])
     Claim().take(os.path.dirname(left.plan.files.log))
     for line in clear_leftovers(left.plan.files.roll, left.plan.grace):
         say(line)
@@ -85,24 +117,16 @@ def command(run_json: str, as_json: bool, verbose: bool, **options: Any) -> int:
     ready = _ready(left, {**options, "root": left.plan.root, "report": None}, environ)
     opened = ready.opened if ready else open_store(options["store"], environ, read_settings(environ))
     secrets = _secrets(ready, opened, environ)
-    stays = log_stays(left.plan, ready, environ)
+    stays = log_stays(left.plan, ready, environ, secrets)
     plan = written(left.plan, left.earlier)
     _announce(plan, stays, secrets)
-    gc.enable()
-    with SystemProcesses() as processes:
-        later = Later(
-            store=_store(plan, opened),
-            processes=processes,
-            clock=SystemClock(),
-            grace=plan.grace if options["grace"] is None else options["grace"],
-            secrets=secrets,
-            log_stays=stays,
-        )
-        done = recover(plan, left.earlier, left.document, later)
-    _tell(done, secrets)
-    if as_json:
-        result(to_json(done.synced, secrets).decode())
-    return done.exit_code
+    return Prepared(left=left, plan=plan, store=_store(plan, opened), secrets=secrets, log_stays=stays)
+
+
+def _broken_off(number: int, what: str) -> int:
+    """Say that a signal came first; the exit code."""
+    say(f"error: {signal.Signals(number).name} came before the {what}. Call launcher sync again.")
+    return 128 + number
 
 
 def _check(options: Mapping[str, Any]) -> None:
@@ -113,37 +137,11 @@ def _check(options: Mapping[str, Any]) -> None:
             raise click.UsageError("--algorithm, --set, --env and --dataset belong to a --job.")
 
 
-def log_stays(plan: Plan, ready: Ready | None, environ: Mapping[str, str]) -> str | None:
-    """Why the log may not leave the node: it is raw there, and may hold secrets of the run that are not known here."""
-    if plan.log_target is None:
-        return None
-    hidden = _hidden(plan)
-    if hidden and ready is None:
-        return f"it may hold the secret {_named(hidden)} of the job; give --job JOB as the run had it"
-    unknown = hidden - _hidden(redact(ready.plan, ready.secrets)) if ready else set()
-    if unknown:
-        return f"it may hold the secret {_named(unknown)}, which this --job does not say; give --set and --env as well"
-    absent = [name for name in load(plan.files.uploads).environment or () if not environ.get(name)]
-    if absent:
-        return f"it may hold {absent[0]} of the launcher's environment; set that variable to what the run had"
-    return None
-
-
-def _hidden(plan: Plan) -> set[tuple[str, str]]:
-    """Where a redacted plan hides a secret: the variables and the arguments with a mask, as they stand there."""
-    found = {(name, value) for each in plan.processes for name, value in each.env.items() if MASK in value}
-    return found | {(token.partition("=")[0], token) for each in plan.processes for token in each.argv if MASK in token}
-
-
-def _named(hidden: set[tuple[str, str]]) -> str:
-    name = min(hidden)[0]
-    return name if len(name) <= 80 else "in the command"  # noqa: PLR2004 - a command is one long argument
-
-
 def _left(path: str, job: str | None) -> Left:
     """run.json and the plan beside it, or where it says; another user's only where a job vouches for them."""
-    raw, owner = _read(path, run_doc.MOST_BYTES)
-    earlier, document = run_doc.parse_earlier(raw)
+    raw, owner = _read(path, MOST_BYTES)
+    document = read_json(raw, NAME)
+    earlier = parse_run(document)
     beside = os.path.join(os.path.dirname(path), plan_doc.NAME)
     place = beside if os.path.lexists(beside) or earlier.plan is None else earlier.plan
     raw, planner = _read(place, plan_doc.MOST_BYTES)
@@ -259,6 +257,6 @@ def _tell(done: Recovered, secrets: Sequence[str]) -> None:
     if len(done.failed) > SHOWN:
         say(f"error: and {len(done.failed) - SHOWN:,} more; run.json names them all")
     if done.interrupted is not None and done.exit_code:
-        say(f"error: {signal.Signals(done.interrupted).name} came before the end. Call launcher sync again.")
+        _broken_off(done.interrupted, "end")
     elif done.failure is not None:
         say(mask(sentence(done.failure.cause), secrets))

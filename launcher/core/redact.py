@@ -105,10 +105,27 @@ def to_json(value: Any, secrets: Sequence[str] = ()) -> bytes:
     return json.dumps(plain, ensure_ascii=False, indent=1).encode(errors="backslashreplace") + b"\n"
 
 
-def by_line(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
+    """The secrets as they may stand in what a program says: as they are, by line, as Python's repr, as JSON."""
+    found: dict[str, None] = {}
+    for secret in secrets:
+        for spelt in (
+            secret,
+            repr(secret)[1:-1],
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+        ):
+            found[spelt] = None
+    return by_line(found)
+
+
+def by_line(secrets: Iterable[AnyStr]) -> tuple[AnyStr, ...]:
     """The secrets, and each line of those that have several: what a log puts between two lines makes none readable."""
-    lines = (line for secret in secrets for line in secret.splitlines() if len(line) >= SHORTEST)
-    return tuple(dict.fromkeys((*secrets, *lines)))
+    found: dict[AnyStr, None] = {}
+    for secret in secrets:
+        found[secret] = None
+        found.update((line, None) for line in secret.splitlines() if len(line) >= SHORTEST)
+    return tuple(found)
 
 
 def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[bytes]:

@@ -107,7 +107,7 @@ TABLE = (
 
 _WANTED: dict[Kind, tuple[str, str]] = {
     "number": (r"[1-9][0-9]{0,17}", "a whole number above 0"),
-    "seconds": (r"[0-9]{1,6}(\.[0-9]{1,6})?", "seconds up to 86400, such as 25"),
+    "seconds": (r"[0-9]{1,6}(\.[0-9]{1,6})?", "seconds, such as 25 (a grace is 86400 at most)"),
     "text": (r"(?s)[^\0]*", "text"),
     "en|zh": (r"en|zh", "en or zh"),
     "path|virtual": (r"path|virtual|", "path or virtual"),
@@ -156,7 +156,7 @@ def _value(setting: Setting, environ: Mapping[str, str]) -> str:
     if not value:
         return setting.default
     pattern, wanted = _WANTED[setting.kind]
-    if not re.fullmatch(pattern, value) or (setting.kind == "seconds" and float(value) > MOST_GRACE):
+    if not re.fullmatch(pattern, value) or (setting.name == "LAUNCHER_GRACE" and float(value) > MOST_GRACE):
         raise PlanError(
             f"{setting.name}: expected {wanted}, found {value!r}",
             code="setting-invalid",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from launcher.streams.cuts import Tail, cut
+from launcher.streams.cuts import ENDLESS, Seams, Tail, cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +20,14 @@ AGAIN = 1 / 6
 class Flood:
     """One log's budget. `dropped` counts the bytes that were left out and are not given back."""
 
-    def __init__(self, bytes_per_minute: int, now: Callable[[], float]) -> None:
+    def __init__(self, bytes_per_minute: int, now: Callable[[], float], seams: Seams | None = None) -> None:
+        self._seams = seams or Seams()
         self._most = bytes_per_minute
         self._now = now
         self._at = now()
         self._room: float = bytes_per_minute
-        self._pending = 0
-        self._tail = Tail()
+        self._pending = self._held = 0
+        self._tail = Tail(self._seams)
         self.on = False
         self.dropped = 0
 
@@ -44,9 +45,15 @@ class Flood:
         """Whether a flow that was dropped may be accepted again."""
         return self._room >= self._most * AGAIN
 
-    def part(self, chunk: memoryview, *, begun: bool) -> memoryview:
-        """What of a chunk still goes in, to a line's end; the rest is dropped, and so is what follows."""
-        count = cut(chunk, int(self._room), begun=begun)
+    def part(self, chunk: memoryview, *, begun: bool, before: bytes = b"") -> memoryview:
+        """What of a chunk still goes in, to a line's end; the rest is dropped, and so is what follows.
+
+        No secret is parted that lies in the chunk or begins in the bytes `before` it.
+        """
+        room = int(self._room)
+        count = cut(chunk, room, begun=begun)
+        if room > ENDLESS:
+            count = self._seams.near(count, before, chunk)
         self._room -= count
         if count < len(chunk):
             self.drop(chunk[count:])
@@ -58,13 +65,24 @@ class Flood:
         self._pending += len(chunk)
         self._tail.add(chunk)
 
-    def account(self) -> tuple[int, bytes]:
-        """How much was dropped since it was last asked, and the last of it, which goes in after all."""
+    @property
+    def moved(self) -> bool:
+        """Whether anything was dropped since the last account."""
+        return self._pending > self._held
+
+    def account(self, *, held: bool = False) -> tuple[int, bytes]:
+        """How much was dropped since it was last asked, and the last of it, which goes in after all.
+
+        With `held` more may come, but something else goes in before: the begin of a secret waits for its rest.
+        """
         if not self._pending:
             return 0, b""
         last = self._tail.text()
         dropped = self._pending - len(last)
+        self._held = self._pending = self._seams.held(last) if held else 0
+        last, rest = last[: len(last) - self._held], last[len(last) - self._held :]
         self.dropped += dropped
         self._room -= len(last)
-        self._pending, self._tail = 0, Tail()
+        self._tail = Tail(self._seams)
+        self._tail.add(memoryview(rest))
         return dropped, last

@@ -1,117 +1,54 @@
-"""Where output goes: to our own streams and to the log file, the boot process's bytes and the launcher's own lines.
+"""The log file: the boot process's bytes and the launcher's own lines, in segments, no more than a minute may bring.
 
-Nothing here stops a training: a reader that went away or a full disk is said once, and the bytes are counted as lost.
+Nothing here stops a training: a full disk is said once, and the bytes are counted as lost.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import select
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from launcher.core.plan import LogRules
-from launcher.streams.cuts import OVER_BYTES, cut
+from launcher.core.redact import by_line
+from launcher.streams.cuts import ENDLESS, OVER_BYTES, Seams, cut
 from launcher.streams.flood import Flood
 from launcher.streams.lines import service_line
 from launcher.streams.segments import next_segment, open_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-PATIENCE_MS = 250
 _NEWLINE = 0x0A
 _LINE_ENDS = (0x0A, 0x0D)
-_LINE_BYTES = 4096  # what a pipe that polls as writable takes without blocking (PIPE_BUF)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _log = logging.getLogger(__name__)
-
-
-class Outlet:
-    """One of our own output streams, by its fd."""
-
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
-        self._name = name
-        self._gone = self._said = False
-        self._stuck = False
-        self._midline = False
-        self.lost = 0
-
-    def write(self, chunk: bytes | memoryview) -> None:
-        """Write all of it, waiting for a slow reader as the boot process itself would."""
-        rest = memoryview(chunk)
-        while rest and not self._gone:
-            count = self._some(rest)
-            rest = rest[count:]
-        self.lost += len(rest)
-
-    def end(self) -> None:
-        """One writer has ended; others may go on."""
-
-    def line(self, line: bytes) -> None:
-        """Write a line of the launcher's own. A reader that is stuck loses it: the main thread must not wait for it."""
-        if self._midline:
-            # The boot process's line was not ended; ours starts on its own, and its bytes stay as they are.
-            line = b"\n" + line
-        for start in range(0, len(line), _LINE_BYTES):
-            if not self._gone and not self._takes(0 if self._stuck else PATIENCE_MS):
-                self._stuck = True
-                self.lost += len(line) - start
-                return
-            self._stuck = False
-            self.write(line[start : start + _LINE_BYTES])
-
-    def _some(self, rest: memoryview) -> int:
-        try:
-            count = os.write(self._fd, rest)
-        except BlockingIOError:
-            self._writable(None)
-            return 0
-        except OSError as error:
-            return self._fail(error, len(rest))
-        self._midline = rest[count - 1] != _NEWLINE
-        return count
-
-    def _takes(self, timeout_ms: int) -> bool:
-        try:
-            return self._writable(timeout_ms)
-        except OSError:
-            return False  # a line of ours is never worth an error: it may be the one that tells of an error
-
-    def _writable(self, timeout_ms: int | None) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        return bool(poll.poll(timeout_ms))
-
-    def _fail(self, error: OSError, count: int) -> int:
-        # A full disk may be freed again and loses this chunk only; a reader that went away does not come back.
-        self._gone = error.errno not in _FULL
-        if not self._said:
-            self._said = True
-            _log.warning("cannot write to %s any more (%s); the log file goes on", self._name, error.strerror)
-        if self._gone:
-            return 0
-        self.lost += count
-        return count
 
 
 class LogFile:
     """A log on the node: raw bytes, for its owner only, after what an earlier attempt left.
 
-    A full file becomes the newest segment (`segments.py`), at a line's end: no secret lies in two of them. What is
-    more than the rules allow in a minute is dropped here, and here only. `lost` counts what could not be written.
+    A full file becomes the newest segment (`segments.py`), at a line's end, or else outside all `secrets`: none lies in
+    two of them. What is more than the rules allow in a minute is dropped here, and here only. `lost` counts what could
+    not be written.
     """
 
-    def __init__(self, path: str, rules: LogRules | None = None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: str,
+        rules: LogRules | None = None,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        secrets: Sequence[bytes] = (),
+    ) -> None:
         self.path = path
         self.lost = 0
+        self.secrets = by_line(secrets)
+        self._seams = Seams(self.secrets)
         self._rules = rules or LogRules()
-        self._flood = Flood(self._rules.bytes_per_minute, now)
+        self._flood = Flood(self._rules.bytes_per_minute, now, self._seams)
         self._lock = threading.Lock()
         self._untold: list[tuple[str, str]] = []
         self._whole = True
@@ -136,21 +73,26 @@ class LogFile:
         self._tell()
 
     def end(self) -> None:
-        """One writer has ended, others may go on: what was dropped up to here is said."""
+        """One writer has ended, others may go on: what was dropped up to here is said.
+
+        What is held back as the begin of a secret goes in too when nothing came since the last end: all have ended.
+        """
         with self._lock:
-            self._account()
+            self._account(held=self._flood.moved)
         self._tell()
 
     def line(self, line: bytes) -> None:
         """Append a line of the launcher's own; it never continues a line that the boot process began."""
         with self._lock:
-            self._account()
+            self._account(held=True)
             self._append_line(line)
         self._tell()
 
     def close(self) -> None:
         """Take nothing more: what still comes is left out."""
-        self.end()
+        with self._lock:
+            self._account()
+        self._tell()
         with self._lock:
             fd, self._fd = self._fd, -1
             if fd >= 0:
@@ -164,10 +106,10 @@ class LogFile:
                 return rest[:0]
             self._account()
             self._flood.on = False
-        return self._flood.part(rest, begun=self._last not in _LINE_ENDS)
+        return self._flood.part(rest, begun=self._last not in _LINE_ENDS, before=self._before())
 
-    def _account(self) -> None:
-        dropped, last = self._flood.account()
+    def _account(self, *, held: bool = False) -> None:
+        dropped, last = self._flood.account(held=held)
         if dropped:
             most = f"{self._rules.bytes_per_minute / 1024**2:g} MiB"
             words = (
@@ -183,14 +125,26 @@ class LogFile:
         while rest and self._fd >= 0:
             count = len(rest)
             if self._size + count > self._full:
-                # An empty file takes a line that is longer than a segment, or none ever would.
-                begun = not self._size or self._last not in _LINE_ENDS
-                over = min(OVER_BYTES, self._rules.segment_bytes)
-                count = cut(rest, self._full - self._size, begun=begun, over=over)
+                count = self._fitting(rest, self._full - self._size)
             if count:
                 rest = self._written(rest, count)
             else:
                 self._rotate(len(rest))
+
+    def _fitting(self, rest: memoryview, room: int) -> int:
+        """How much belongs to the file that is open."""
+        # An empty file takes a line that is longer than a segment, or none ever would.
+        begun = not self._size or self._last not in _LINE_ENDS
+        count = cut(rest, room, begun=begun, over=min(OVER_BYTES, self._rules.segment_bytes))
+        return count if room < ENDLESS else self._seams.near(count, self._before(), rest, least=not self._size)
+
+    def _before(self) -> bytes:
+        """The end of the file, as far as a secret may reach into it."""
+        reach = min(self._seams.reach, self._size)
+        try:
+            return os.pread(self._fd, reach, self._size - reach) if reach else b""
+        except OSError:
+            return b""  # who cannot read will not be able to write either, which is said there
 
     def _written(self, rest: memoryview, count: int) -> memoryview:
         """What is left of the bytes once so many were written, or were lost."""

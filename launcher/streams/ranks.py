@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from launcher.core.errors import StageError
-from launcher.streams.cuts import OVER_BYTES
+from launcher.streams.cuts import ENDLESS, OVER_BYTES, Seams
 from launcher.streams.lines import Page
 from launcher.streams.logs import LogFile
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from launcher.core.plan import LogRules, Process
-    from launcher.streams.logs import Outlet
+    from launcher.streams.outlet import Outlet
     from launcher.streams.pump import Sink
 
 _BLOCK_BYTES = 64 * 1024
@@ -50,7 +50,7 @@ class Streams:
         """What takes the stdout and the stderr of a boot process, one of several on this node."""
         out, err = (self._sinks(outlet, guard, process) for outlet, guard in self._ours)
         own = self._open(process)
-        return (*out, *own), (*err, *own)
+        return (*own, *out), (*own, *err)
 
     def close(self) -> None:
         """Say and write what was held back, and close the logs of the processes; for the main thread, at the end."""
@@ -62,8 +62,8 @@ class Streams:
 
     def _sinks(self, outlet: Outlet, guard: threading.Lock, process: Process) -> Sequence[Sink]:
         if not self._rules.rank_prefix:
-            return outlet, self._log
-        lines = RankedLines(process.rank, outlet, guard, self._log)
+            return self._log, outlet
+        lines = RankedLines(process.rank, outlet, guard, self._log, Seams(self._log.secrets))
         self._ranked.append(lines)
         return (lines,)
 
@@ -71,7 +71,7 @@ class Streams:
         if process.log is None:
             return ()
         try:
-            own = LogFile(process.log, self._rules)
+            own = LogFile(process.log, self._rules, secrets=self._log.secrets)
         except StageError as error:
             _log.warning("rank %d goes on without a log of its own: %s", process.rank, error)
             return ()
@@ -82,15 +82,18 @@ class Streams:
 class RankedLines:
     """One stream of one boot process in whole lines, each with its rank before it; one pump writes to it.
 
-    What a carriage return ends, as progress bars do, is a line too. One that has not ended is held back; beyond 64 KiB,
-    and at the end, it gets a line end of its own, so that the line of another process never goes on in it.
+    What a carriage return ends, as progress bars do, is a line too. One that has not ended is held back; beyond 64 KiB
+    (in no secret), and at the end, it gets a line end of its own, so that no line of another process goes on in it.
     """
 
-    def __init__(self, rank: int, outlet: Stream, guard: threading.Lock, log: Stream) -> None:
+    def __init__(
+        self, rank: int, outlet: Stream, guard: threading.Lock, log: Stream, seams: Seams | None = None
+    ) -> None:
         self._prefix = b"[rank %d] " % rank
         self._outlet = outlet
         self._guard = guard
         self._log = log
+        self._seams = seams or Seams()
         self._held = bytearray()
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -109,8 +112,8 @@ class RankedLines:
         held = self._taken()
         if held:
             block = self._ranked(held + b"\n")
-            self._outlet.line(block)
             self._log.write(block)
+            self._outlet.line(block)
 
     def _take(self, text: bytes) -> None:
         if self._held[-1:] == b"\r":
@@ -121,8 +124,11 @@ class RankedLines:
             self._give(self._taken() + text[:end])
         self._held += text[end:]
         while len(self._held) > OVER_BYTES:
-            piece = bytes(self._held[:OVER_BYTES])
-            del self._held[:OVER_BYTES]
+            count = self._seams.near(OVER_BYTES, b"", memoryview(bytes(self._held)), least=1)
+            if count == len(self._held) < -ENDLESS:
+                break  # what may be a secret has not ended
+            piece = bytes(self._held[:count])
+            del self._held[:count]
             self._give(piece + b"\n")
 
     def _taken(self) -> bytes:
@@ -131,9 +137,9 @@ class RankedLines:
 
     def _give(self, lines: bytes) -> None:
         block = self._ranked(lines)
+        self._log.write(block)  # first: the outlet may wait for its reader
         with self._guard:
             self._outlet.write(block)
-        self._log.write(block)
 
     def _ranked(self, lines: bytes) -> bytes:
         """Whole lines with the rank before each: a few passes over all of them, none over each."""

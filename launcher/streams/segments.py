@@ -19,8 +19,16 @@ _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | o
 
 
 def segments(path: str) -> list[str]:
-    """The full segments of a log, newest first."""
+    """The full segments of a log, newest first, and whatever else was given such a name (`is_segment`)."""
     return [f"{path}.{number}" for number in sorted(_numbers(path), reverse=True)]
+
+
+def is_segment(path: str) -> bool:
+    """Whether a name that is one of a segment is not a link's, a folder's or a FIFO's: those are not of our making."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return True  # gone, or out of sight: who opens it will say so
 
 
 def open_log(path: str) -> int:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from launcher.core.parse.run import MOST_BYTES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,6 +23,9 @@ Traceback (most recent call last):
     import torchvision
 ModuleNotFoundError: No module named 'torchvision'
 """
+
+
+SYNCED = {"objects": 0, "bytes": 0, "seconds": 1.5, "failed": []}
 
 
 def explain(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -140,8 +145,8 @@ def test_what_another_step_found_is_told_as_it_is(tmp_path: Path) -> None:
 def test_what_is_not_in_its_place_is_named_with_the_way_to_put_it_there(tmp_path: Path) -> None:
     failed = [{"key": f"a{each}.pt", "error": "timeout \ud800"} for each in range(7)]
     synced = [
-        {"channel": "train_url", "target": "obs://b/out/", "objects": 0, "bytes": 0, "seconds": 1, "failed": failed},
-        {"channel": "log", "target": "obs://b/log/", "failed": []},
+        {**SYNCED, "channel": "train_url", "target": "obs://b/out/", "failed": failed},
+        {**SYNCED, "channel": "log", "target": "obs://b/log/"},
     ]
     path = run_json(tmp_path, "a run.json", phase="Failed", exit_code=73, synced=synced)
     done = explain(path)
@@ -170,6 +175,7 @@ def test_a_run_that_has_not_ended_says_how_far_it_came(tmp_path: Path) -> None:
         ("", "run.json: no valid JSON"),
         ("[" * 100_000, "run.json: it is nested too deep"),
         ('{"version": 1, "phase": 3, "exit_code": 1}', "run.json: phase: "),
+        ('{"version": 2, "phase": "Failed", "exit_code": 1}', "run.json: version: invalid enum value 2"),
     ],
 )
 def test_a_file_named_json_must_be_a_run_json(tmp_path: Path, text: str, said: str) -> None:
@@ -183,7 +189,7 @@ def test_a_run_json_has_a_size(tmp_path: Path) -> None:
     for name, code in (("x.json", 65), ("x.log", 0)):
         with (tmp_path / name).open("wb") as file:
             file.write(b"{")
-            file.truncate(65 * 1024**2)
+            file.truncate(MOST_BYTES + 1)
         assert explain(str(tmp_path / name)).returncode == code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nextafter
 from signal import SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH
 from typing import TYPE_CHECKING
 
@@ -548,70 +549,154 @@ def test_a_run_without_an_outcome_is_a_defect() -> None:
 
 failures = st.sampled_from([None, MISSING, UNSAVED, Failure(0, MISSING.cause)])
 pids = st.integers(7, 9)
+passing: list[int] = [SIGTSTP, SIGCONT, SIGQUIT, *PASSED_ON]
 events = st.one_of(
     st.builds(Entered, st.sampled_from(Phase)),
     st.builds(Started, pids),
     st.builds(Exited, pids, st.sampled_from([0, 0, 0, 1, 137])),
-    st.builds(Signalled, st.sampled_from([SIGTERM, SIGINT, SIGHUP])),
+    st.builds(Signalled, st.sampled_from([SIGTERM, SIGINT, *passing])),
     st.builds(Finished, failures),
     st.builds(StartFailed, st.just(MISSING)),
     st.just(Woken()),
     st.just(Tick()),
 )
-likely = st.lists(events, max_size=3)
+# Without these hardly any story but the plainest would come to a good end.
+mild = st.one_of(st.builds(Signalled, st.sampled_from([SIGTERM, SIGINT, *passing])), st.just(Tick()), st.just(Woken()))
+likely = st.lists(mild, max_size=2) | st.lists(events, max_size=3)
+trainings = st.one_of(
+    st.builds(lambda a, b: [Started(7), *a, Exited(7, 0), *b], likely, likely),
+    st.builds(lambda a, b: [Started(7), Started(8), *a, Exited(7, 0), *b, Exited(8, 0)], likely, likely),
+)
 stories = st.builds(
-    lambda a, b, c, d, e, f, g: [
-        *(*a, Entered(RUN), *b, Started(7), *c, Exited(7, 0), *d, Entered(SYNC), *e, Finished()),
+    lambda a, b, training, d, e, f, g: [
+        *(*a, Entered(RUN), *b, *training, *d, Entered(SYNC), *e, Finished()),
         *(*f, Entered(REPORT), *g, Finished()),
     ],
-    *[likely] * 7,
+    *(likely, likely, trainings, likely, likely, likely, likely),
 ) | st.lists(events, max_size=30)
-steps = st.lists(st.sampled_from([0.0, 0.1, 1.0, 4.0, 30.0]), min_size=60, max_size=60)
+steps = st.lists(st.sampled_from([1.0, 0.0, 0.1, 4.0, 30.0]), min_size=60, max_size=60)
+limited = st.builds(
+    lambda expires_at, lead: State(grace=GRACE, expires_at=expires_at, warn_at=expires_at - lead),
+    st.sampled_from([0.0, 0.1, 1.0, 5.0, 30.0, 100.0, 1e6]),
+    st.sampled_from([0.0, 0.1, 4.0, 600.0]),
+)
+starts = st.just(State(grace=GRACE)) | limited
+
+
+class Tale:
+    """A story as it is told, and what a person who hears it remembers."""
+
+    def __init__(self, start: State, story: Sequence[Event], pauses: Sequence[float]) -> None:
+        self.state, self.now = start, 0.0
+        self.cut_short: list[str] = []
+        self.timed: list[Action] = []
+        self.saved, self.reported = list[int](), list[int]()
+        self.hear(Tick())
+        for at, (event, pause) in enumerate(zip(story, pauses, strict=False)):
+            self.now += pause
+            if event == Finished():
+                self.saved += [at] if self.state.phase is SYNC else []
+                self.reported += [at] if self.state.phase is REPORT else []
+            self.hear(event)
+            # As the desk does: a tick after whatever happened.
+            self.hear(Tick())
+
+    def hear(self, event: Event) -> tuple[Action, ...]:
+        before = self.state
+        self.state, actions = decide(before, event, self.now)
+        if isinstance(event, Signalled) and event.number in passing:
+            assert self.state == before, "nothing but a request to end changes how it goes on"
+            assert Kill() not in actions
+        over = before.boot_code is not None and not before.running
+        if self.state.signals > before.signals and not over:
+            self.cut_short.append("signal")
+        if Expire() in actions and not over:
+            self.cut_short.append("auto-stop")
+        if isinstance(event, Tick | Woken):
+            self.timed += actions
+        return actions
 
 
 @settings(max_examples=1000, deadline=None)
-@given(stories, steps)
-def test_no_story_is_a_success_but_a_whole_one(story: list[Event], pauses: list[float]) -> None:
-    state, now = State(grace=GRACE), 0.0
-    saved, reported = [], []
-    for at, (event, pause) in enumerate(zip(story, pauses, strict=False)):
-        now += pause
-        if event == Finished():
-            saved += [at] if state.phase is SYNC else []
-            reported += [at] if state.phase is REPORT else []
-        state, _ = decide(state, event, now)
-    if outcome(state).exit_code == 0:
-        assert outcome(state).phase == "Completed"
+@given(starts, stories, steps)
+def test_no_story_is_a_success_but_a_whole_one(start: State, story: list[Event], pauses: list[float]) -> None:
+    tale = Tale(start, story, pauses)
+    state, ended = tale.state, outcome(tale.state)
+    assert (ended.exit_code == 0) == (ended.phase == "Completed") == (ended.cause is None)
+    if ended.exit_code == 0:
         runs = [at for at, event in enumerate(story) if isinstance(event, Exited) and event.code == 0]
         assert not state.boot_code, "no boot process failed"
         assert runs, "a boot process ended with 0"
-        assert saved, "a sync ended"
-        assert saved[-1] > runs[0]
+        assert tale.saved, "a sync ended"
+        assert tale.saved[-1] > runs[0]
         entered = [at for at, event in enumerate(story) if event == Entered(REPORT)]
-        told = not entered or any(at > entered[-1] for at in reported)
+        told = not entered or any(at > entered[-1] for at in tale.reported)
         assert told or not state.left, "a report that was left is no success"
         assert not any(isinstance(event, StartFailed) for event in story)
         assert all(event.failure is None for event in story if isinstance(event, Finished))
-        stop = [at for at, e in enumerate(story) if isinstance(e, Signalled) and e.number in (SIGTERM, SIGINT)]
-        assert all(at > runs[0] for at in stop), "not interrupted before the boot process had ended"
-    else:
-        assert outcome(state).phase != "Completed"
+        assert not tale.cut_short, "nothing was to end before the boot processes had ended"
+
+
+@settings(max_examples=1000, deadline=None)
+@given(starts, stories, steps)
+def test_a_run_is_124_exactly_when_its_time_ended_it(start: State, story: list[Event], pauses: list[float]) -> None:
+    tale = Tale(start, story, pauses)
+    ended = outcome(tale.state)
+    # What runs still has not ended at all; no boot process of these stories ends with 124 of its own.
+    expired = "auto-stop" in tale.cut_short and not tale.state.running
+    assert (ended.exit_code == 124) == expired
+    assert (ended.cause is not None and ended.cause.code == "auto-stop") == expired
+    assert not expired or ended.phase == "Terminated"
+    assert max(tale.timed.count(Warn()), tale.timed.count(Expire())) <= 1
+    if Expire() in tale.timed:
+        assert Warn() in tale.timed[: tale.timed.index(Expire())], "it is never stopped unwarned"
+        assert start.expires_at is not None
+        assert tale.now >= start.expires_at
+
+
+@settings(max_examples=1000, deadline=None)
+@given(starts, stories, steps)
+def test_a_deadline_is_when_there_is_something_to_do(start: State, story: list[Event], pauses: list[float]) -> None:
+    tale = Tale(start, story, pauses)
+    deadline = next_deadline(tale.state)
+    if deadline is None:
+        assert decide(tale.state, Tick(), tale.now + 1e9) == (tale.state, ())
+        return
+    assert deadline > tale.now, "what is due is done"
+    assert decide(tale.state, Tick(), nextafter(deadline, 0)) == (tale.state, ())
+    assert decide(tale.state, Tick(), deadline)[1]
 
 
 @settings(max_examples=300, deadline=None)
-@given(stories, steps)
-def test_whatever_happens_the_end_comes_in_time(story: list[Event], pauses: list[float]) -> None:
-    state, now = State(grace=GRACE), 0.0
-    for event, pause in zip(story, pauses, strict=False):
-        now += pause
-        state, _ = decide(state, event, now)
-    state, _ = decide(state, Signalled(SIGTERM), now + 0.01)
-    for _ in range(4):
-        deadline = next_deadline(state)
+@given(starts, stories, steps, st.sampled_from([SIGTERM, SIGINT]))
+def test_whatever_happens_the_end_comes_in_time(
+    start: State, story: list[Event], pauses: list[float], number: int
+) -> None:
+    tale = Tale(start, story, pauses)
+    tale.now += 0.01
+    tale.hear(Signalled(number))
+    played_out(tale, by=tale.now + GRACE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(limited, stories, steps)
+def test_whatever_happens_a_limited_job_ends_in_its_time(start: State, story: list[Event], pauses: list[float]) -> None:
+    tale = Tale(start, story, pauses)
+    assert start.expires_at is not None
+    ending = tale.state.ended_at is not None or tale.state.stop_by is not None
+    if tale.state.going and tale.state.phase in (STAGE, INSTALL, RUN):
+        played_out(tale, by=max(tale.now, start.expires_at) + GRACE)
+        assert ending or Expire() in tale.timed
+
+
+def played_out(tale: Tale, by: float) -> None:
+    """Let nothing happen any more but time, which is over soon, with nobody left."""
+    for _ in range(6):
+        deadline = next_deadline(tale.state)
         if deadline is None:
             break
-        assert deadline <= now + 0.01 + GRACE
-        state, actions = decide(state, Tick(), deadline)
-        assert actions, "a deadline without anything to do would spin"
-    assert next_deadline(state) is None
-    assert not state.running or state.phase in (SYNC, END)
+        assert deadline <= by
+        tale.now = max(tale.now, deadline)
+        assert tale.hear(Tick()), "a deadline without anything to do would spin"
+    assert next_deadline(tale.state) is None
+    assert not tale.state.running or tale.state.phase in (SYNC, END)

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from launcher.core.errors import SpecError
-from launcher.core.parse.earlier import amended, parse_earlier
 from launcher.core.parse.plan import parse_plan
-from launcher.core.record import FailedKey, Synced
 from launcher.core.redact import to_json
 from launcher.core.urls import Location
 
@@ -77,28 +75,6 @@ PLAN: dict[str, Any] = {
     "transfers": 16,
     "language": "en",
     "warnings": [],
-}
-RUN: dict[str, Any] = {
-    "version": 1,
-    "job": {"id": "1"},
-    "plan": f"{MOUNT}/log/plan.json",
-    "phase": "Failed",
-    "exit_code": 73,
-    "cause": {"code": "output-not-saved", "message": "m", "action": "a", "evidence": [], "rank": None},
-    "processes": [{"rank": 0, "exit_code": 0, "signal": None}],
-    "synced": [
-        {
-            "channel": "train_url",
-            "target": "obs://bkt/train_url/",
-            "objects": 1,
-            "bytes": 2,
-            "seconds": 0.5,
-            "failed": [{"key": "a", "error": "403"}],
-            "manifest": None,
-        }
-    ],
-    "timeline": [{"phase": "run", "started": "x", "ended": None}],
-    "attempts": [{"exit_code": 73}],
 }
 
 
@@ -196,72 +172,3 @@ def test_a_plan_may_say_no_more_than_a_job(path: str, value: Any, said: str) -> 
 def test_everything_wrong_is_told_at_once() -> None:
     raw = changed(json.loads(changed(PLAN, "outputs.0.path", "/etc")), "log_target.key", "..")
     assert len(problems(raw)) == 2
-
-
-# run.json
-
-
-def test_run_json_is_read_as_far_as_it_matters() -> None:
-    earlier, document = parse_earlier(json.dumps(RUN).encode())
-    assert (earlier.phase, earlier.plan) == ("Failed", RUN["plan"])
-    assert earlier.synced[0].failed == (FailedKey("a", "403"),)
-    assert document == RUN
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "said"),
-    [
-        ("version", 2, "run.json: version: invalid enum value 2"),
-        ("phase", "Done", "run.json: phase: invalid enum value 'Done'"),
-        ("synced.0.failed", {}, "run.json: synced[0].failed: expected `array`, got `object`"),
-        ("plan", "plan.json", "run.json: plan: expected an absolute path"),
-    ],
-)
-def test_what_is_no_run_json_is_refused_with_the_place(path: str, value: Any, said: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        parse_earlier(changed(RUN, path, value))
-    assert [str(each) for each in caught.value.problems] == [said]
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "awaits"),
-    [
-        ("plan", None, True),
-        ("cause", None, True),
-        ("phase", "Terminated", False),
-        ("exit_code", 5, False),
-        ("processes", [], False),
-        ("processes.0.exit_code", 3, False),
-        ("processes.0", {"exit_code": 0, "signal": 9}, False),
-        ("cause.code", "log-incomplete", False),
-    ],
-)
-def test_only_a_training_that_went_well_is_completed_by_uploads(path: str, value: Any, *, awaits: bool) -> None:
-    earlier, _ = parse_earlier(changed(RUN, path, value))
-    assert earlier.awaits_only_uploads(1) is awaits
-
-
-@pytest.mark.parametrize(
-    ("phase", "processes", "timeline", "trained"),
-    [
-        ("Failed", [{"exit_code": 1}], [], True),
-        ("Failed", [], [{"phase": "run"}], False),
-        ("Abnormal", [], [{"phase": "stage"}, {"phase": "run"}], True),
-        ("Abnormal", [], [{"phase": "stage"}], False),
-    ],
-)
-def test_whether_a_boot_process_was_started(
-    phase: str, processes: list[Any], timeline: list[Any], *, trained: bool
-) -> None:
-    raw = json.dumps({**RUN, "phase": phase, "processes": processes, "timeline": timeline}).encode()
-    assert parse_earlier(raw)[0].trained is trained
-
-
-def test_a_later_upload_changes_the_outcome_only_when_all_is_in_place() -> None:
-    entry = Synced(channel="c", target="t", objects=1, bytes=2, seconds=0.1)
-    after = amended(RUN, [entry], completed=True)
-    assert (after["phase"], after["exit_code"], after["cause"]) == ("Completed", 0, None)
-    assert after["attempts"] == RUN["attempts"]
-    assert [each["channel"] for each in after["synced"]] == ["c"]
-    after = amended(RUN, [entry], completed=False)
-    assert (after["phase"], after["exit_code"], after["cause"]) == ("Failed", 73, RUN["cause"])

@@ -17,6 +17,7 @@ from launcher.core.redact import (
     plan_secrets,
     redact,
     secret_values,
+    spellings,
     to_json,
 )
 
@@ -199,3 +200,12 @@ def test_each_line_of_a_secret_is_one_where_something_stands_between_them() -> N
 
 def test_secrets_that_overlap_are_masked_as_one() -> None:
     assert mask("--abcdefghijkl--", ["abcdefgh", "efghijkl"]) == f"--{MASK}--"
+
+
+def test_a_secret_is_known_however_a_program_spells_it() -> None:
+    secret = "pa'ss\\\\word\"quoted\nsecond line\té"
+    hidden = spellings([secret])
+    for said in (secret, repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
+        assert "quoted" not in mask(f"it is {said}.", hidden)
+    assert mask("only second line\té of it", hidden) == f"only {MASK} of it"
+    assert spellings(["plain-secret"]) == ("plain-secret",)

@@ -10,7 +10,7 @@ from failures import traceback
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.core.diagnose import Evidence, Witness, diagnose, last_traceback
+from launcher.core.diagnose import Evidence, Witness, diagnose
 from launcher.core.diagnose.tracebacks import cut_in_the_middle, tracebacks
 from launcher.core.diagnose.transcripts import LONGEST_LINE, MOST_LINES, Transcript, tidy
 
@@ -23,6 +23,14 @@ DIRECT = "\nThe above exception was the direct cause of the following exception:
 
 def text_of(lines: tuple[str, ...]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def last_traceback(text: str) -> tuple[str, ...]:
+    transcript = Transcript(text)
+    if not transcript.tracebacks:
+        return ()
+    last = transcript.tracebacks[-1]
+    return cut_in_the_middle(transcript.lines[last.start : last.end])
 
 
 def message(text: str) -> str:

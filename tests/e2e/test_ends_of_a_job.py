@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+import json
+import os
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from ends import Ends, await_line, children_of, compiled, pid_1_or_skip, state, until
+from ends import PATIENCE_S, Ends, await_line, children_of, compiled, pid_1_or_skip, state, until
 from servers import LOCALFS, AnyStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+DRAIN_S = 2.0
 SECRET = "correct-horse-battery"
 SAVES = (
     "import os, signal, sys\nfolder = sys.argv[2].partition('=')[2]\n"
     "def save(*_):\n    open(folder + '/last.ckpt', 'w').write('saved')\n    os._exit({code})\n"
     "signal.signal(signal.SIGTERM, save)\nprint('ready', flush=True)\n"
 )
-WAITS = "while True: signal.pause()\n"
+# Not pause(): a signal may come just before it, and the interpreter calls its handler only after the wait.
+WAITS = "while True: signal.sigtimedwait([], 0.05)\n"
 
 
 @pytest.fixture(params=[False, True], ids=["outside pid 1", "pid 1"])
@@ -185,13 +190,42 @@ def test_a_daemon_is_ended_with_the_job(ends: Ends) -> None:
     assert (result.code, result.out) == (0, "over\n")
 
 
+HANDS_OUT = """
+import os, socket
+os.write(1, b'before\\n' * 1000)
+with socket.socket(socket.AF_UNIX) as friend:
+    friend.connect(%r)
+    socket.send_fds(friend, [b'.'], [1, 2])
+    friend.recv(1)
+os.write(1, b'over\\n')
+"""
+
+
 def test_an_output_that_is_held_open_does_not_hold_up_the_end(ends: Ends) -> None:
-    # It hears nothing but a SIGKILL, and would hold it for as long as it lives.
-    ends.code(daemon("signal.signal(signal.SIGTERM, signal.SIG_IGN)"))
-    started = time.monotonic()
-    with ends.running() as process:
-        result = ends.finish(process)
-    assert (result.code, result.out, time.monotonic() - started < 30) == (0, "over\n", True)
+    """We hold it, whom the launcher cannot end: no process of the job is left, and its pipes do not come to an end."""
+    with socket.socket(socket.AF_UNIX) as place:
+        place.bind(f"\0{ends.mark}")
+        place.listen()
+        place.settimeout(PATIENCE_S)
+        ends.code(HANDS_OUT % place.getsockname())
+        with ends.running() as process:
+            friend, _ = place.accept()
+            with friend:
+                _, held, _, _ = socket.recv_fds(friend, 1, 2)
+                os.write(held[0], b"ours\n")
+                friend.sendall(b".")
+                began = time.monotonic()
+                result = ends.finish(process)
+                took = time.monotonic() - began
+        for fd in held:
+            with pytest.raises(BrokenPipeError):
+                os.write(fd, b"nobody reads it any more")
+            os.close(fd)
+    assert (result.code, result.run_json["phase"]) == (0, "Completed"), result.err
+    assert sorted(result.out.splitlines()) == sorted(["before"] * 1000 + ["ours", "over"])
+    assert DRAIN_S <= took < 15, "it reads on for two seconds, and no longer"
+    log = next(content for name, content in ends.stored("log/").items() if name.endswith(".log")).decode()
+    assert [said.count("an output is held open by a process that did not end") for said in (result.err, log)] == [1, 1]
 
 
 @pytest.mark.parametrize("how", ["once", "for good"])
@@ -328,13 +362,37 @@ def test_sigquit_asks_and_the_run_goes_on(ends: Ends) -> None:
     assert (result.code, result.out, result.run_json["phase"]) == (0, "went on\n", "Completed")
 
 
-def test_a_run_is_stopped_at_its_time(ends: Ends) -> None:
-    ends.code(SAVES.format(code=0) + WAITS)
-    with ends.running(env={"LAUNCHER_AUTO_STOP": "1"}) as process:
+DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\n"
+
+
+@pytest.mark.parametrize(
+    ("boot", "own", "saved"),
+    [(SAVES.format(code=0), 0, True), (SAVES.format(code=3), 3, True), (DEAF, None, False)],
+    ids=["saves", "ends with 3", "ignores SIGTERM"],
+)
+def test_a_run_is_stopped_at_its_time(ends: Ends, boot: str, own: int | None, *, saved: bool) -> None:
+    ends.code(boot + WAITS)
+    with ends.running("--grace", "1" if own is None else "20", env={"LAUNCHER_AUTO_STOP": "3"}) as process:
+        await_line(process, "ready")
         result = ends.finish(process)
-    assert (result.code, result.run_json["phase"], result.cause) == (124, "Terminated", "auto-stop")
-    assert ends.stored() == {"last.ckpt": b"saved"}
-    assert [line for line in (ends.log_dir / "events.jsonl").read_text().splitlines() if '"Warning"' in line]
+    assert (result.code, result.run_json["exit_code"], result.run_json["phase"]) == (124, 124, "Terminated")
+    (boot_process,) = result.run_json["processes"]
+    assert (result.cause, boot_process["exit_code"], boot_process["signal"]) == (
+        "auto-stop",
+        own,
+        signal.SIGKILL if own is None else None,
+    )
+    assert ends.stored() == ({"last.ckpt": b"saved"} if saved else {})
+    warned, stopped, ended = (moment(ends, words) for words in ("is stopped in", "is stopped now", "Training finished"))
+    assert warned < stopped < ended
+
+
+def moment(ends: Ends, words: str) -> tuple[int, str]:
+    """Where the one event with these words stands among the others, and its time."""
+    lines = [json.loads(line) for line in (ends.log_dir / "events.jsonl").read_text().splitlines()]
+    (place,) = [place for place, line in enumerate(lines) if words in line["message"]]
+    assert (lines[place]["level"] == "Warning") == ("auto_stop" in lines[place]["message"])
+    return place, lines[place]["time"]
 
 
 def test_a_run_that_is_over_before_its_time_is_not_stopped(ends: Ends) -> None:

@@ -364,11 +364,13 @@ def test_a_plan_of_another_user_is_believed_only_if_the_job_says_the_same(local_
         b'{"channel": "train_url", "targ',
     ],
 )
-def test_a_journal_that_makes_no_sense_costs_nothing(local_rig: Rig, lines: bytes) -> None:
+def test_a_journal_that_makes_no_sense_costs_no_output(local_rig: Rig, lines: bytes) -> None:
     unsaved(local_rig)
     (local_rig.log_dir / ".launcher-uploads.jsonl").write_bytes(lines)
-    assert later(local_rig).code == 0
-    assert manifest(local_rig) == {"a": 3, "b": 3}
+    done = later(local_rig)
+    assert (done.code, "does not tell what secrets it may hold; give --job JOB" in done.err) == (73, True), done.err
+    assert (manifest(local_rig), names(done.run_json, "log")) == ({"a": 3, "b": 3}, {LOG})
+    assert later(local_rig, "--job", str(local_rig.folder / "job.json")).code == 0
 
 
 def test_a_launcher_that_runs_is_left_alone(local_rig: Rig) -> None:
@@ -430,6 +432,41 @@ def test_a_secret_of_the_launchers_environment_must_be_known(local_rig: Rig) -> 
     assert SECRET.encode() not in local_rig.stored("log/")[LOG]
 
 
+def withheld(rig: Rig, done: Result, why: str) -> None:
+    """The log stayed on the node, for this reason; everything else is in its place."""
+    assert (done.code, done.err.count("the log stays on the node: "), why in done.err) == (73, 1, True), done.err
+    assert (names(done.run_json, "log"), set(rig.stored())) == ({LOG}, {"a", "b"})
+    assert LOG not in rig.stored("log/")
+
+
+def test_a_secret_that_was_changed_since_keeps_the_log_on_the_node(local_rig: Rig) -> None:
+    local_rig.code(SPEAKS)
+    blocker = block(local_rig)
+    assert local_rig.run(env={"DB_PASSWORD": SECRET}).code == 73
+    blocker.unlink()
+    assert local_rig.store.directory is not None
+    shutil.rmtree(local_rig.store.directory / local_rig.bucket / "log")
+    withheld(local_rig, later(local_rig, env={"DB_PASSWORD": "rotated-since-then"}), "it may hold DB_PASSWORD of the ")
+    assert later(local_rig, env={"DB_PASSWORD": "rotated-since-then", "OLD_PASSWORD": SECRET}).code == 0
+    assert b"******" in local_rig.stored("log/")[LOG]
+    assert SECRET.encode() not in local_rig.stored("log/")[LOG]
+    assert SECRET.encode() not in (local_rig.log_dir / ".launcher-uploads.jsonl").read_bytes()
+
+
+def test_a_job_that_says_another_secret_than_the_run_had_keeps_the_log_on_the_node(local_rig: Rig) -> None:
+    local_rig.code(TWO + "print(sys.argv)\n")
+    blocker = block(local_rig)
+    job = str(local_rig.folder / "job.json")
+    assert local_rig.run("--set", "api_key=@env:MINE", env={"MINE": SECRET}).code == 73
+    blocker.unlink()
+    assert local_rig.store.directory is not None
+    shutil.rmtree(local_rig.store.directory / local_rig.bucket / "log")
+    other = later(local_rig, "--job", job, "--set", "api_key=@env:MINE", env={"MINE": "rotated-since-then"})
+    withheld(local_rig, other, "it may hold a secret that has another value now; give --job JOB")
+    assert later(local_rig, "--job", job, "--set", "api_key=@env:MINE", env={"MINE": SECRET}).code == 0
+    assert SECRET.encode() not in local_rig.stored("log/")[LOG]
+
+
 # signals
 
 
@@ -454,6 +491,71 @@ def test_a_signal_ends_it_and_the_next_one_goes_on(fronted_rig: tuple[Rig, Front
     front.clear()
     front.release.set()
     assert (later(rig).code, rig.run_json()["phase"]) == (0, "Completed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_documents_are_read_is_told(local_rig: Rig, number: signal.Signals) -> None:
+    unsaved(local_rig)
+    before = local_rig.run_json()
+    job = local_rig.folder / "fifo"
+    os.mkfifo(job)
+    command = argv(local_rig, "--job", str(job))
+    with subprocess.Popen(command, env=local_rig.env(), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            with job.open("wb"):  # opened once the launcher reads from it
+                process.send_signal(number)
+                _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (
+        128 + number,
+        f"error: {number.name} came before the uploads began. Call launcher sync again.\n",
+    )
+    assert (local_rig.run_json(), local_rig.stored()) == (before, {})
+
+
+def test_a_signal_while_survivors_are_stopped_is_told(local_rig: Rig) -> None:
+    asked = local_rig.folder / "asked"
+    os.mkfifo(asked)
+    local_rig.code(
+        TWO
+        + f"def hear(number, frame):\n    open({str(asked)!r}, 'w').close()\n"
+        + "    signal.signal(number, signal.SIG_DFL)\n"
+        + "signal.signal(signal.SIGTERM, hear)\nprint('ready', flush=True)\nwhile True: signal.pause()\n"
+    )
+    with local_rig.running() as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        process.wait()
+    with subprocess.Popen(argv(local_rig), env=local_rig.env(), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            with asked.open("rb"):  # opened once the survivor was asked to end
+                process.terminate()
+                _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (
+        143,
+        "error: SIGTERM came before the uploads began. Call launcher sync again.\n",
+    )
+    assert (later(local_rig).code, local_rig.stored()) == (0, {"a": b"one", "b": b"two"})
+
+
+def test_an_interrupt_that_is_ignored_ends_nothing(local_rig: Rig) -> None:
+    unsaved(local_rig)
+    job = local_rig.folder / "fifo"
+    os.mkfifo(job)
+    command = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh", *argv(local_rig, "--job", str(job)))
+    with subprocess.Popen(command, env=local_rig.env(), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            with job.open("wb") as file:
+                process.send_signal(signal.SIGINT)
+                file.write((local_rig.folder / "job.json").read_bytes())
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, local_rig.stored()) == (0, {"a": b"one", "b": b"two"}), err
 
 
 def test_no_store_is_told_with_both_ways_to_name_one(local_rig: Rig) -> None:

@@ -1,6 +1,7 @@
 """A launcher that is killed leaves processes and files behind; the next one of the same root clears them and says so.
 
-The points of the kill are random, and the seed is in the name. `LAUNCHER_TEST_SEEDS` asks for more of them.
+The moments of the kills are random; the seed is in the name of a test and in what it prints. A seed means the same
+moment each time. `LAUNCHER_TEST_SEEDS` asks for more of them, `LAUNCHER_TEST_FIRST_SEED` for others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from launcher.adapters.roll.proc import namespace, start_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SEEDS = int(os.environ.get("LAUNCHER_TEST_SEEDS", "2"))
+SEEDS = int(os.environ.get("LAUNCHER_TEST_SEEDS", "4"))
+FIRST = int(os.environ.get("LAUNCHER_TEST_FIRST_SEED", "0"))
 ROLL = ".launcher-processes.json"
 
 # Every process writes its number and then a line to its parent, so that the boot file says `up` when all are there.
@@ -96,6 +98,7 @@ def left(folder: Path) -> list[int]:
 
 
 def seeded(rig: Rig, seed: object, count: int = 20) -> random.Random:
+    print(f"seed {seed}")
     chance = random.Random(str(seed))
     rig.store.seed(rig.bucket, {f"data/{index}": chance.randbytes(20_000) for index in range(count)})
     return chance
@@ -133,7 +136,7 @@ def assert_cleared(rig: Rig, pids: Path, *, told: int, begun: bool = True) -> No
     assert len([each for each in rig.events() if re.search("an earlier run here, begun at 2", each)]) == begun
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 def test_whoever_a_killed_launcher_left_running_is_stopped(local_rig: Rig, pids: Path, seed: int) -> None:
     kill(local_rig, "up", seeded(local_rig, seed))
     there = left(pids)
@@ -142,7 +145,7 @@ def test_whoever_a_killed_launcher_left_running_is_stopped(local_rig: Rig, pids:
     assert_cleared(local_rig, pids, told=6)
 
 
-@pytest.mark.parametrize("seed", range(2 * SEEDS))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + 3 * SEEDS))
 def test_a_launcher_that_is_killed_at_any_moment(local_rig: Rig, pids: Path, seed: int) -> None:
     chance = seeded(local_rig, seed, count=100)
     with local_rig.running() as process:
@@ -152,7 +155,7 @@ def test_a_launcher_that_is_killed_at_any_moment(local_rig: Rig, pids: Path, see
     assert_cleared(local_rig, pids, told=0, begun=(local_rig.log_dir / ROLL).exists())
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 def test_a_launcher_that_is_killed_while_it_stages(local_rig: Rig, pids: Path, seed: int) -> None:
     chance = seeded(local_rig, seed)
     code = {f"code/lib/{index}.py": chance.randbytes(50_000) for index in range(300)}
@@ -161,7 +164,7 @@ def test_a_launcher_that_is_killed_while_it_stages(local_rig: Rig, pids: Path, s
     assert_cleared(local_rig, pids, told=0)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 def test_a_launcher_that_is_killed_while_packages_are_installed(local_rig: Rig, pids: Path, seed: int) -> None:
     chance = seeded(local_rig, seed)
     interpreter = local_rig.folder / "python"
@@ -173,7 +176,7 @@ def test_a_launcher_that_is_killed_while_packages_are_installed(local_rig: Rig, 
     assert_cleared(local_rig, pids, told=1)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 def test_a_launcher_that_is_killed_while_it_puts_outputs_in_place(local_rig: Rig, pids: Path, seed: int) -> None:
     chance = seeded(local_rig, seed, count=300)
     (pids / CALM).touch()
@@ -194,7 +197,8 @@ def test_a_signal_while_the_next_launcher_clears_is_143_and_the_one_after_it_fin
             assert process.poll() is None
         process.terminate()
         result = local_rig.finish(process)
-    assert (result.code, result.run_json["phase"]) == (143, "Terminated")
+    # run.json may still be the killed one's: it says where the outputs are that it did not put in their place.
+    assert (result.code, "SIGTERM came before the boot process started" in result.err) == (143, True), result.err
     assert left(pids)
     assert_cleared(local_rig, pids, told=1)
 

@@ -12,8 +12,9 @@ from typing import Any
 
 number, probe = int(os.environ["NUMBER"]), int(os.environ["PROBE"])
 manner, own_session = os.environ["MANNER"], os.environ["SESSION"] == "own"
-# A signal for the group reaches the child as well; SIGQUIT goes to the boot process alone.
-together = not own_session and number != signal.SIGQUIT
+# A signal for the group reaches the child as well, and so does SIGQUIT, which whoever catches it gets, wherever it is.
+# Who ends without waiting for the child has it ended by the SIGTERM for what is left behind, before it can say a word.
+together = not own_session or number == signal.SIGQUIT
 
 
 def answer(trap: Any) -> None:
@@ -54,4 +55,5 @@ else:
     os.read(listens, 1)
     os.write(1, b"ready\n")
 while True:
-    signal.pause()
+    # A signal may come just before a wait, and the interpreter calls its handler only after it: so each wait ends.
+    signal.sigtimedwait([], 0.05)

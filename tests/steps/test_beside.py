@@ -73,7 +73,7 @@ def test_a_flow_reaches_every_sink_byte_for_byte_and_a_quiet_one_needs_no_second
     first, second, third = Kept(), Kept(), Kept()
     pump = moved(text, first, second, third)
     assert (first.got == text, second.got == text, third.got == text) == (True, True, True)
-    assert (first.threads, second.threads - {"pump"}) == ({"pump"}, {"beside"})
+    assert (first.threads, second.threads, third.threads - {"pump"}) == ({"pump"}, {"pump"}, {"beside"})
     assert [first.ended, second.ended, third.ended] == [1, 1, 1]
     assert pump.tail == text[-len(pump.tail) :]
 
@@ -82,6 +82,28 @@ def test_a_quiet_flow_needs_no_second_hand() -> None:
     first, second = Kept(), Kept()
     moved(b"x" * (FIRST_BYTES - 1), first, second)
     assert second.threads == {"pump"}
+
+
+@pytest.mark.parametrize("size", [FIRST_BYTES - 1, FIRST_BYTES, 3 * FIRST_BYTES, 4 * PIPE_BYTES])
+def test_what_one_waits_with_is_in_the_tail_and_with_all_before_it(size: int) -> None:
+    class Last(Kept):
+        def write(self, chunk: bytes | memoryview) -> None:
+            at = len(self.got)
+            assert first.got[at : at + len(chunk)] == bytes(chunk)
+            assert pump.tail
+            super().write(chunk)
+
+    text = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    read, write = os.pipe()
+    over = threading.Event()
+    first, last = Kept(), Last()
+    pump = Pump(read, (first, last), over.set)
+    pump.start()
+    with open(write, "wb", buffering=0) as writer:
+        writer.write(text)
+    assert over.wait(60)
+    assert pump.error is None
+    assert last.got == text
 
 
 def test_a_defect_of_the_second_hand_is_the_pumps() -> None:

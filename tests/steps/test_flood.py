@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.core.plan import LogRules
-from launcher.streams.cuts import OVER_BYTES, TAIL_BYTES
+from launcher.streams import cuts, flood
+from launcher.streams.cuts import OVER_BYTES, TAIL_BYTES, cut
 from launcher.streams.logs import LogFile
 
 if TYPE_CHECKING:
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB = 1024**2
+SECRET = b"hunter2hunter2"
 LINE = b"x" * 1023 + b"\n"
 ACCOUNT = re.compile(
     rb"\[ModelArts Service Log\][-0-9 :,]{23} - WARNING - (\d+) bytes of output were dropped here: "
     rb"more than 1 MiB came in a minute \(LAUNCHER_LOG_RATE\)\n"
 )
+ANY_ACCOUNT = re.compile(rb"\n?\[ModelArts[^\n]* - WARNING - (\d+) bytes of output were dropped here[^\n]*\n")
 
 
 class Hand:
@@ -139,6 +143,73 @@ def test_a_line_without_an_end_goes_over_by_so_much_only(log: LogFile) -> None:
     for _ in range(3000):
         log.write(b"y" * 1000)
     assert MIB < len(text(log)) <= MIB + OVER_BYTES
+
+
+@pytest.mark.parametrize("step", [1000, 4096, 1 << 20])
+@pytest.mark.parametrize("before", [0, 1, 7, 13, 14])
+def test_a_flood_begins_outside_a_secret(tmp_path: Path, hand: Hand, step: int, before: int) -> None:
+    log = LogFile(f"{tmp_path}/job.log", LogRules(bytes_per_minute=MIB), hand, secrets=[SECRET])
+    begin = MIB + OVER_BYTES - before
+    flow = b"y" * begin + SECRET + b"z" * MIB
+    for at in range(0, len(flow), step):
+        log.write(flow[at : at + step])
+    log.close()
+    count = text(log).index(b"\n[ModelArts")
+    assert text(log)[:count] == flow[:count]
+    assert not begin < count < begin + len(SECRET)
+    assert MIB <= count <= begin + len(SECRET) + before
+
+
+def test_the_begin_of_a_secret_waits_for_its_rest_while_something_else_goes_in(tmp_path: Path, hand: Hand) -> None:
+    log = LogFile(f"{tmp_path}/job.log", LogRules(bytes_per_minute=MIB), hand, secrets=[SECRET])
+    log.write(LINE * 1024)
+    log.write(LINE * 300 + b"key=" + SECRET[:5])
+    log.line(b"ours\n")
+    assert text(log).endswith(b"\nkey=\nours\n")
+    log.write(SECRET[5:] + b"\n" + SECRET[:5])
+    log.end()
+    assert text(log).endswith(b"\nours\n" + SECRET + b"\n")
+    log.end()
+    assert text(log).endswith(b"\nours\n" + SECRET + b"\n" + SECRET[:5]), "nothing more came"
+    log.write(b"!" + SECRET[:5])
+    log.end()
+    log.close()
+    assert text(log).endswith(SECRET[:5] + b"!" + SECRET[:5])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.one_of(st.text("ab", min_size=5, max_size=90).map(str.encode), st.just(b"\r"), st.none()), max_size=20),
+    st.lists(st.text("ab", min_size=2, max_size=6).map(str.encode), max_size=3),
+)
+def test_no_secret_is_parted_by_a_flood(pieces: list[bytes | None], secrets: list[bytes]) -> None:
+    hand = Hand()
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(flood, "cut", partial(cut, over=10))
+        patched.setattr(cuts, "TAIL_BYTES", 24)
+        log = LogFile(f"{folder}/job.log", LogRules(bytes_per_minute=20), hand, secrets=secrets)
+        for piece, before in zip(pieces, [None, *pieces], strict=False):
+            if piece is not None:
+                log.write(piece)
+            elif before is not None:  # two ends with nothing between them are the last
+                log.end()
+            hand.at += 2
+        log.close()
+        given_out = ANY_ACCOUNT.split(text(log))
+    flow, at, edges = b"".join(piece for piece in pieces if piece is not None), 0, []
+    for number, one in enumerate(given_out):
+        if number % 2 == 0:
+            assert flow[at : at + len(one)] == one
+        edges += [at, at := at + (int(one) if number % 2 else len(one))]
+    assert at == len(flow)
+    parted = [
+        (edge, secret)
+        for edge in edges
+        for secret in secrets
+        for start in range(max(edge - len(secret) + 1, 0), edge)
+        if flow[start : start + len(secret)] == secret
+    ]
+    assert parted == []
 
 
 def test_one_chunk_that_is_larger_than_a_minute_s_worth(log: LogFile) -> None:

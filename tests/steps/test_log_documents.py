@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -73,6 +75,29 @@ def test_every_log_goes_under_a_name_of_its_own_the_last_words_first(tmp_path: P
     ]
     assert desk.store.objects["logs/job-proc-rank-1.txt.1"] == b"job-proc-rank-1.txt.1\n"
     assert desk.documents.synced().failed == (), "a process that had no log of its own is nothing that is missing"
+
+
+def test_what_only_has_the_name_of_a_segment_is_said_once_and_left_alone(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(desk.folder / "run.log.5")
+    (desk.folder / "run.log.6").mkdir()
+    (desk.folder / "secret").write_text("of somebody else\n")
+    (desk.folder / "run.log.7").symlink_to(desk.folder / "secret")
+    with caplog.at_level(logging.WARNING, logger="launcher"):
+        log = LogFile(desk.log, LogRules(segment_bytes=10))
+        log.write(b"segment 8\n")
+        desk.send()
+        log.write(b"the last\n")
+        log.close()
+        desk.send()
+        desk.send(last=True)
+    desk.documents.give_up()
+    assert desk.store.objects == {f"{LABEL}.log.8": b"segment 8\n", f"{LABEL}.log": b"the last\n"}
+    assert desk.documents.synced().failed == ()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"log: {desk.log}.{number} is no regular file and no part of the log; it is left alone" for number in (5, 6, 7)
+    ]
 
 
 def test_a_segment_is_sent_once(desk: Desk) -> None:

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +17,8 @@ import pytest
 from launcher.core.errors import StageError
 from launcher.streams.cuts import TAIL_BYTES
 from launcher.streams.lines import PREFIX, ServiceLog
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 from launcher.streams.pump import Pump
 
 if TYPE_CHECKING:
@@ -38,16 +39,6 @@ def log(tmp_path: Path) -> Iterator[LogFile]:
 def text(log: LogFile) -> bytes:
     with open(log.path, "rb") as file:
         return file.read()
-
-
-@contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    try:
-        yield ends
-    finally:
-        for fd in ends:
-            os.close(fd)
 
 
 @contextmanager
@@ -171,30 +162,6 @@ def test_what_cannot_be_written_is_no_reason_to_stop(log: LogFile, told: Callabl
 # our own streams
 
 
-def test_an_outlet_passes_bytes_untouched(tmp_path: Path) -> None:
-    with open(tmp_path / "out", "wb") as file:
-        Outlet(file.fileno(), "stdout").write(BYTES)
-    assert (tmp_path / "out").read_bytes() == BYTES
-
-
-def test_a_slow_reader_is_waited_for(log: LogFile) -> None:
-    with pipe() as (read, write):
-        os.set_blocking(write, False)
-        size = 3_000_000
-        got = bytearray()
-
-        def drain() -> None:
-            while len(got) < size:
-                got.extend(os.read(read, 65536))
-
-        reader = threading.Thread(target=drain)
-        reader.start()
-        outlet = Outlet(write, "stdout")
-        outlet.write(b"x" * size)
-        reader.join()
-        assert (len(got), outlet.lost) == (size, 0)
-
-
 def test_a_reader_that_went_away_is_said_once(log: LogFile, told: Callable[[], str]) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -207,35 +174,6 @@ def test_a_reader_that_went_away_is_said_once(log: LogFile, told: Callable[[], s
     assert pump.tail == BYTES
     assert outlet.lost >= len(BYTES) + 4
     assert told().count("cannot write to stdout any more (Broken pipe)") == 1
-
-
-def test_a_disk_that_is_full_for_stdout_may_be_freed(tmp_path: Path, told: Callable[[], str]) -> None:
-    fd = os.open("/dev/full", os.O_WRONLY)
-    outlet = Outlet(fd, "stdout")
-    outlet.write(b"lost")
-    room = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
-    os.dup2(room, fd)
-    outlet.write(b"kept")
-    for one in (room, fd):
-        os.close(one)
-    assert (outlet.lost, (tmp_path / "out").read_bytes()) == (4, b"kept")
-    assert "No space left" in told()
-
-
-def test_a_stuck_reader_does_not_hold_up_the_launcher_s_own_lines() -> None:
-    with pipe() as (read, write):
-        os.set_blocking(write, False)
-        with suppress(BlockingIOError):
-            while True:
-                os.write(write, b"x" * 65536)
-        os.set_blocking(write, True)
-        outlet = Outlet(write, "stderr")
-        outlet.line(b"lost\n")
-        outlet.line(b"lost too\n")
-        assert outlet.lost == 14
-        os.read(read, 65536)
-        outlet.line(b"told\n" * 2000)
-        assert outlet.lost == 14
 
 
 # the pump

@@ -12,7 +12,7 @@ from fake_store import FakeStore, broken, make_output, make_plan, refused
 
 from launcher.core.lifecycle import Signalled
 from launcher.core.manifest import parse_manifest
-from launcher.core.parse.earlier import parse_earlier
+from launcher.core.parse.run import parse_run
 from launcher.core.plan import Process
 from launcher.core.urls import Location
 from launcher.disk import stamp_of
@@ -47,7 +47,7 @@ class Bench:
             "version": 1,
             "phase": "Failed",
             "exit_code": 73,
-            "cause": {"code": "output-not-saved"},
+            "cause": {"code": "output-not-saved", "message": "m", "action": "a"},
             "processes": [{"exit_code": 0, "signal": None}],
             "synced": [],
         }
@@ -76,12 +76,12 @@ class Bench:
 
     def recover(self, *pending: list[Event], **more: Any) -> Recovered:
         (self.logs / "run.json").write_text(json.dumps(self.document))
-        earlier, document = parse_earlier((self.logs / "run.json").read_bytes())
+        earlier = parse_run(self.document)
         processes = FakeProcesses(FakeClock())
         processes.pending = list(pending)
         processes.patient = True  # what ends it is the work or the signal, and no time that goes by
         later = Later(store=self.store, processes=processes, clock=processes.clock, grace=25.0, **more)
-        return recover(written(self.plan, earlier), earlier, document, later)
+        return recover(written(self.plan, earlier), earlier, self.document, later)
 
     @property
     def run_json(self) -> Any:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.core.plan import LogRules
-from launcher.streams.cuts import TAIL_BYTES, Tail, cut, last_line_end
+from launcher.streams.cuts import ENDLESS, OVER_BYTES, TAIL_BYTES, Seams, Tail, cut, last_line_end
 from launcher.streams.logs import LogFile
 from launcher.streams.segments import segments
 
@@ -67,6 +67,88 @@ def test_the_segments_in_their_order_are_what_was_written(pieces: list[bytes], s
     assert all(one for one in full)
     assert all(len(one) <= 2 * segment for one in full), "a line that has begun is ended, within bounds"
     assert all(one[-1:] in b"\r\n" or len(one) == 2 * segment for one in full)
+
+
+SECRETS = st.lists(st.text("ab\n", min_size=1, max_size=6).map(str.encode), max_size=3)
+
+
+def parted(text: bytes, at: int, secrets: list[bytes]) -> list[bytes]:
+    """The secrets that lie on both sides of a place."""
+    return [
+        secret
+        for secret in secrets
+        for start in range(max(at - len(secret) + 1, 0), at)
+        if text[start : start + len(secret)] == secret
+    ]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.text("aab\n", max_size=120).map(str.encode),
+    SECRETS,
+    st.integers(1, 30),
+    st.lists(st.integers(1, 30), min_size=1, max_size=10),
+)
+def test_no_secret_lies_in_two_segments(text: bytes, secrets: list[bytes], segment: int, sizes: list[int]) -> None:
+    at, turn = 0, 0
+    with TemporaryDirectory() as folder:
+        log = LogFile(f"{folder}/job.log", rules(segment), secrets=secrets)
+        while at < len(text):
+            size = sizes[turn % len(sizes)]
+            log.write(text[at : at + size])
+            at, turn = at + size, turn + 1
+        log.close()
+        *full, current = parts(log.path)
+    assert (b"".join(full) + current, log.lost, log.dropped) == (text, 0, 0)
+    assert all(full)
+    edges = [sum(map(len, full[: number + 1])) for number in range(len(full))]
+    assert [parted(text, edge, secrets) for edge in edges] == [[]] * len(edges)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000, 1 << 20])
+def test_a_line_without_an_end_is_parted_outside_a_secret(tmp_path: Path, step: int) -> None:
+    secret = b"hunter2hunter2"
+    for before in (0, 1, 7, 13, 14):
+        text = b"y" * (1000 + 1000 - before) + secret + b"z" * 3000
+        path = str(tmp_path / f"{before}.log")
+        log = LogFile(path, rules(1000), secrets=[secret])
+        for at in range(0, len(text), step):
+            log.write(text[at : at + step])
+        log.close()
+        assert b"".join(parts(path)) == text
+        assert len(parts(path)) >= 3
+        assert sum(part.count(secret) for part in parts(path)) == 1
+
+
+def test_a_secret_that_goes_on_for_ever_is_parted_in_the_end(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path / "job.log"), rules(1000), secrets=[b"0" * 8])
+    for _ in range(1000):
+        log.write(b"0" * 1000)
+    log.close()
+    sizes = [len(part) for part in parts(log.path)]
+    assert sum(sizes) == 1_000_000
+    assert max(sizes) <= 1000 - ENDLESS + OVER_BYTES
+
+
+def test_what_overlaps_is_held_back_as_one() -> None:
+    seams = Seams((b"aba", b"x"))
+    assert [seams.held(text) for text in (b"", b"yab", b"yaba", b"yabac", b"abaaba")] == [0, 2, 3, 0, 3]
+
+
+def test_a_tail_that_was_cut_off_begins_in_no_secret() -> None:
+    tail = Tail(Seams((b"abab", b"zyx")))
+    tail.add(memoryview(b"y" + b"ab" * TAIL_BYTES))
+    assert tail.text() == b"", "all of it may belong to one"
+    tail.add(memoryview(b"." * (TAIL_BYTES // 2 - 1) + b"zyx" + b"." * (TAIL_BYTES // 2 - 2)))
+    assert tail.text() == b"zyx" + b"." * (TAIL_BYTES // 2 - 2)
+
+
+def test_a_secret_of_an_earlier_attempt_is_whole_too(tmp_path: Path) -> None:
+    (tmp_path / "job.log").write_bytes(b"y" * 1996 + b"hunt")
+    log = LogFile(str(tmp_path / "job.log"), rules(1000), secrets=[b"hunter2hunter2"])
+    log.write(b"er2hunter2 and more")
+    log.close()
+    assert parts(log.path) == [b"y" * 1996 + b"hunter2hunter2", b" and more"]
 
 
 @given(st.binary(max_size=40), st.integers(-9, 45), st.booleans())

@@ -22,7 +22,8 @@ from launcher.adapters.process import SystemProcesses
 from launcher.core.plan import LogRules, Process
 from launcher.core.urls import Location
 from launcher.job import World, run
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 from fake_store import make_plan
 
 folder, prefix, *scripts = sys.argv[1:]
@@ -68,7 +69,7 @@ class Ran:
         return (self.folder / "store/bkt/log" / name).read_text()
 
 
-TALKS = "import os\nfor i in range(200): print('line', i, flush=True)\n"
+TALKS = "import os\nfor i in range(200): os.write(1, b'line %d\\n' % i)\n"
 FAILS = "import sys, time\nprint('about to fail', file=sys.stderr)\nraise KeyError('weights')"
 WAITS = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nprint('ready')\nsignal.pause()"
 

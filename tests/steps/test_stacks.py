@@ -20,7 +20,8 @@ from launcher.adapters.process import SystemProcesses
 from launcher.core.kin import Relative
 from launcher.core.lifecycle import Exited
 from launcher.stacks import LINES, SPIES, SPY_S, Stacks, from_outside, left_behind
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Place:
             one.said.close()
 
     def with_spy(self, spy: str | None) -> Stacks:
-        self.stacks = Stacks(self.processes, spy, Outlet(self._fd, "stderr"), self.log)
+        self.stacks = Stacks(self.processes, spy, {"MARK": "ours"}, Outlet(self._fd, "stderr"), self.log)
         return self.stacks
 
     def child(self, script: str, *program: str) -> Talking:
@@ -208,7 +209,7 @@ def test_a_spy_does_not_keep_the_leftovers_of_a_child_from_being_found(place: Pl
 def test_one_request_is_answered_at_a_time(sinks: tuple[Outlet, LogFile], caplog: pytest.LogCaptureFixture) -> None:
     processes = FakeProcesses(FakeClock())
     processes.relatives = {7: [relative(7, "python"), relative(8, "python")]}
-    stacks = Stacks(processes, "/spy", *sinks)
+    stacks = Stacks(processes, "/spy", {}, *sinks)
     stacks.ask((7,))
     stacks.ask((7,))
     assert "still being answered" in caplog.text
@@ -226,7 +227,7 @@ def test_what_stands_still_is_looked_into_without_stopping_it(sinks: tuple[Outle
     processes = FakeProcesses(FakeClock())
     for state in "DT":
         processes.relatives = {7: [relative(7, "python", state)]}
-        stacks = Stacks(processes, "/spy", *sinks)
+        stacks = Stacks(processes, "/spy", {}, *sinks)
         stacks.ask((7,))
         stacks.tick(0.0)
         assert processes.started.pop()[0][-1] == "--nonblocking"
@@ -238,7 +239,7 @@ def test_a_large_family_is_told_in_part(sinks: tuple[Outlet, LogFile], caplog: p
     processes = FakeProcesses(FakeClock())
     family = [relative(pid, "python" if pid < SPIES + 5 else "worker") for pid in range(LINES + SPIES + 3)]
     processes.relatives = {7: [*family, relative(999, state="Z")]}
-    stacks = Stacks(processes, "/spy", *sinks)
+    stacks = Stacks(processes, "/spy", {}, *sinks)
     stacks.ask((7, 7))
     stacks.over()
     assert caplog.text.count("(state S)") == LINES

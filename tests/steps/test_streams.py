@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.core.plan import LogRules, Process
-from launcher.streams.cuts import OVER_BYTES
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.cuts import OVER_BYTES, Seams
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 from launcher.streams.pump import Pump
 from launcher.streams.ranks import RankedLines, Streams
 
@@ -173,7 +174,7 @@ def test_without_the_prefix_bytes_pass_as_they_are(place: Place) -> None:
     pumped([((b"50%\r", b"half a line"), out)])
     streams.close()
     assert place.read("out") == place.read("job.log") == place.read("proc-rank-1.txt") == b"50%\rhalf a line"
-    assert (out[:2], err[:2], out[2]) == ((place.out, place.log), (place.err, place.log), err[2])
+    assert (out[1:], err[1:], out[0]) == ((place.log, place.out), (place.log, place.err), err[0])
 
 
 def test_a_line_that_never_ends_is_given_out_in_parts(place: Place) -> None:
@@ -185,6 +186,53 @@ def test_a_line_that_never_ends_is_given_out_in_parts(place: Place) -> None:
     assert outlet.text == b"[rank 0] " + b"y" * OVER_BYTES + b"\n"
     lines.end()
     assert log.text.replace(b"[rank 0] ", b"").replace(b"\n", b"") == b"y" * (2 * OVER_BYTES // 1000 * 1000)
+
+
+def test_a_line_that_never_ends_is_parted_outside_a_secret() -> None:
+    log = Kept()
+    lines = RankedLines(0, Kept(), threading.Lock(), log, Seams((b"hunter2hunter2",)))
+    lines.write(b"y" * (OVER_BYTES - 5) + b"hunter")
+    first = b"[rank 0] " + b"y" * (OVER_BYTES - 5) + b"\n"
+    assert log.text == first, "the rest may be one"
+    lines.write(b"2hunter2\n")
+    assert log.text == first + b"[rank 0] hunter2hunter2\n"
+
+
+def test_a_secret_longer_than_any_line_is_waited_for() -> None:
+    log = Kept()
+    secret = bytes(range(65, 91)) * 3000
+    lines = RankedLines(0, Kept(), threading.Lock(), log, Seams((secret,)))
+    lines.write(secret[: OVER_BYTES + 5])
+    assert log.text == b""
+    lines.write(secret[OVER_BYTES + 5 :] + b"more")
+    lines.end()
+    assert log.text == b"[rank 0] " + secret + b"\n[rank 0] more\n"
+
+
+def test_the_log_has_a_line_before_its_reader_does(place: Place) -> None:
+    class Stuck(Kept):
+        def write(self, chunk: bytes | memoryview) -> None:
+            assert log.text == chunk
+            super().write(chunk)
+
+        def line(self, line: bytes) -> None:
+            assert log.text.endswith(line)
+
+    log, outlet = Kept(), Stuck()
+    lines = RankedLines(0, outlet, threading.Lock(), log)
+    lines.write(b"a line\nhalf")
+    lines.close()
+    assert log.text == b"[rank 0] a line\n[rank 0] half\n"
+
+
+def test_the_log_of_a_process_knows_the_secrets(tmp_path: Path, place: Place) -> None:
+    place.log.close()
+    place.log = LogFile(str(tmp_path / "job.log"), secrets=(b"hunter2hunter2",))
+    out, _ = place.streams().of(place.process(0))
+    own = out[0]
+    assert isinstance(own, LogFile)
+    assert own.secrets == (b"hunter2hunter2",)
+    own.close()
 
 
 def test_what_a_pump_that_was_left_held_back_is_in_the_log(place: Place) -> None:

@@ -6,19 +6,21 @@ import logging
 import os
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from fake_processes import FAKE_PID, FakeClock, FakeProcesses
+from talking import becomes
 
 from launcher.children import Attended
 from launcher.core.errors import BootError, Cancelled, StageError, StoreError, SyncError
 from launcher.core.lifecycle import Event, Exited, Phase, Signalled, Woken
 from launcher.core.plan import Process
 from launcher.core.record import Ended
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 from launcher.supervise import Desk
 
 if TYPE_CHECKING:
@@ -46,11 +48,13 @@ class World:
         self.desk = self.limited(None)
 
     def limited(self, seconds: float | None) -> Desk:
-        self.desk = Desk(self.processes, self.clock, GRACE, stop_after=seconds, told=self.told.append)
+        self.desk = Desk(
+            self.processes, self.clock, GRACE, stop_after=seconds, told=self.told.append, outlets=self.streams
+        )
         return self.desk
 
     def sinks(self, _: Process) -> Sinks:
-        return (self.streams[0], self.log), (self.streams[1], self.log)
+        return (self.log, self.streams[0]), (self.log, self.streams[1])
 
     def attend(self, phase: Phase = RUN) -> Attended | None:
         attended = self.desk.attend(phase, (PROCESS,), {"A": "ours", "B": "ours"}, self.sinks)
@@ -304,19 +308,106 @@ def test_leftovers_that_end_by_themselves_are_not_waited_for_longer(world: World
     assert world.clock.time == 1002
 
 
+def settled(world: World, count: int) -> Callable[[], Sequence[Event]]:
+    """An end, once the pump of stdout has moved so many bytes and the one of stderr is at its end."""
+
+    def wait() -> Sequence[Event]:
+        out, err = world.desk._children.pumps
+        becomes(lambda: out._done == count and err.over)
+        return [Exited(FAKE_PID, 0)]
+
+    return wait
+
+
 def test_an_output_that_is_held_open_is_drained_for_two_seconds(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.processes.held = True
-    world.processes.script = [[Exited(FAKE_PID, 0)]]
     world.processes.output = (b"said", b"")
+
+    world.processes.script = [settled(world, 4)]
     attended = world.attend()
     assert world.clock.time == 1002
     assert attended is not None
     assert "held open" in caplog.text
 
 
+@contextmanager
+def unread(world: World) -> Iterator[int]:
+    """Our stdout is a pipe that is full already; where to read."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    size = 0
+    with suppress(BlockingIOError):
+        while True:
+            size += os.write(write, b"x" * 4096)
+    world.streams[0] = Outlet(write, "stdout")
+    world.desk = world.limited(None)
+    world.processes.output = (b"line\n" * 20_000, b"")
+    try:
+        yield read
+    finally:
+        for fd in (read, write, world.streams[0]._own):
+            os.close(fd)
+
+
+def logged(world: World) -> Sequence[Event]:
+    """Wait until the pump has begun."""
+    becomes(lambda: os.path.getsize(world.log.path) > 0)
+    return [Exited(FAKE_PID, 0)]
+
+
+def test_a_reader_that_pauses_at_the_end_gets_all(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with unread(world) as read:
+        got = bytearray()
+
+        def goes_on() -> Sequence[Event]:
+            while len(got) < 165_536:
+                got.extend(os.read(read, 65536))
+            return ()
+
+        world.processes.script = [lambda: logged(world), *[world.passes(1.5)] * 6, goes_on]
+        attended = world.attend()
+        assert got == b"x" * 65_536 + b"line\n" * 20_000
+    with open(world.log.path, "rb") as log:
+        assert log.read() == b"line\n" * 20_000
+    assert attended is not None
+    assert attended.stdout.endswith(b"line\nline\n")
+    assert caplog.messages == []
+
+
+def test_a_reader_that_never_goes_on_costs_nothing_but_what_it_does_not_read(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with unread(world):
+        world.processes.script = [lambda: logged(world), *[world.passes(1.0)] * 11]
+        attended = world.attend()
+        assert world.streams[0].lost == 100_000
+    with open(world.log.path, "rb") as log:
+        assert log.read() == b"line\n" * 20_000
+    assert attended is not None
+    assert attended.stdout.endswith(b"line\nline\n")
+    assert caplog.messages == [
+        "100000 bytes were not passed on to stdout: its reader took nothing for 10 s; the log has them"
+    ]
+
+
+def test_a_stop_is_heard_while_a_reader_is_waited_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with unread(world):
+        stop = [Signalled(signal.SIGTERM)]
+        world.processes.script = [
+            lambda: logged(world), world.passes(1.0, *stop), world.passes(1.0, *stop), world.passes(1.0, Woken()),
+            world.passes(1.0, Woken()),
+        ]  # fmt: skip
+        world.attend()
+        assert world.streams[0].lost == 100_000
+        assert world.clock.time <= 1004
+    assert "no time was left to wait for its reader" in caplog.text
+    with open(world.log.path, "rb") as log:
+        assert log.read() == b"line\n" * 20_000
+
+
 def test_a_held_output_may_not_eat_the_reserve(world: World) -> None:
     world.processes.held = True
-    world.processes.script = [[Signalled(signal.SIGTERM)], world.passes(14.5, Exited(FAKE_PID, 0))]
+    world.processes.script = [[Signalled(signal.SIGTERM)], world.passes(14.5), settled(world, 0)]
     world.attend()
     assert world.clock.time == 1016
 

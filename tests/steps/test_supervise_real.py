@@ -27,7 +27,8 @@ from launcher.core.errors import Cancelled
 from launcher.core.lifecycle import Phase
 from launcher.core.plan import Process
 from launcher.streams.lines import ServiceLog
-from launcher.streams.logs import LogFile, Outlet
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
 from launcher.stacks import Stacks
 from launcher.supervise import Desk
 
@@ -47,8 +48,9 @@ with SystemProcesses() as processes:
     log = LogFile(folder + "/log")
     service.open(log)
     out = Outlet(1, "stdout")
-    desk = Desk(processes, SystemClock(), float(grace), stacks=lambda: Stacks(processes, None, err, log))
-    sinks = lambda process: ((out, log), (err, log))
+    stacks = lambda: Stacks(processes, None, {}, err, log)
+    desk = Desk(processes, SystemClock(), float(grace), stacks=stacks, outlets=(out, err))
+    sinks = lambda process: ((log, out), (log, err))
     if before == "stage":
         desk.during(Phase.STAGE, slow)
     process = Process(rank=0, local_rank=0, argv=tuple(argv), env={}, cwd="/")
@@ -390,6 +392,16 @@ def test_a_nohup_holds(tmp_path: Path) -> None:
         assert run.end()[0] == 4
     finally:
         run.close()
+
+
+def test_a_reader_of_both_streams_that_pauses_at_the_end_gets_all(tmp_path: Path) -> None:
+    script = "i=0; while [ $i -lt 4000 ]; do echo out $i of many lines; echo err $i of many lines >&2; i=$((i+1)); done"
+    command = (sys.executable, "-c", LAUNCHER, str(tmp_path), "30", "", "sh", "-c", script)
+    pauses = ("sh", "-c", '"$@" 2>&1 | (sleep 3; exec cat)', "sh", *command)
+    done = subprocess.run(pauses, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=True)
+    wanted = b"".join(b"%s %d of many lines\n" % (name, i) for name in (b"out", b"err") for i in range(4000))
+    # Pieces of lines may mix as they do without a launcher, but none is missing.
+    assert sorted(done.stdout) == sorted((tmp_path / "log").read_bytes()) == sorted(wanted)
 
 
 def test_a_held_open_stdout_does_not_hold_up_the_end(launch: Callable[..., Launcher]) -> None:

@@ -858,7 +858,7 @@ def test_what_the_store_acknowledged_is_noted(bench: Bench) -> None:
     bench.write("bad")
     bench.store.always["put", "train_url/bad"] = broken()
     bench.finish()
-    (one,) = load(bench.plan.files.uploads).noted
+    (one,) = load(bench.plan.files.uploads)
     assert (one.channel, one.target, one.key) == ("train_url", "obs://b/train_url/", "a/good")
     assert (one.stamp, one.sha256) == (stamp(good), hashlib.sha256(b"123").hexdigest())
     journal.close()
@@ -875,7 +875,7 @@ def test_a_file_that_never_rests_is_not_noted(bench: Bench) -> None:
 
     bench.store.faults["put", "train_url/log.txt"] = [grow, grow]
     assert bench.finish().failed == ()
-    assert load(bench.plan.files.uploads).noted == ()
+    assert load(bench.plan.files.uploads) == ()
     journal.close()
 
 
@@ -883,7 +883,7 @@ def test_what_was_there_before_the_run_is_noted_without_a_sum(bench: Bench) -> N
     file = bench.write("old")
     journal = begin(bench.plan.files.uploads)
     bench.make({"train_url": {"old": stamp(file)}}, journal=journal)
-    (one,) = load(bench.plan.files.uploads).noted
+    (one,) = load(bench.plan.files.uploads)
     assert (one.key, one.stamp, one.entry) == ("old", stamp(file), None)
     journal.close()
 

@@ -43,11 +43,12 @@ class SystemProcesses:
     Pids are never mistaken: a child's number is its own until it is reaped here. Once the leader of a group is reaped,
     the group is only signalled while an unreaped child of ours, an adopted orphan, is a member that pins its number.
 
-    `enrol` is called with the pid of every child as soon as there is one.
+    `enrol` is called with the pid of every child as soon as there is one, `left` at the end if somebody does not end.
     """
 
-    def __init__(self, enrol: Callable[[int], object] | None = None) -> None:
+    def __init__(self, enrol: Callable[[int], object] | None = None, left: Callable[[], object] | None = None) -> None:
         self._enrol = enrol
+        self._left = left
         self._inbox = Inbox()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._killed: set[int] = set()
@@ -101,7 +102,10 @@ class SystemProcesses:
         return _send(os.killpg, pid, number)
 
     def send(self, pid: int, number: int) -> bool:
-        """Send a signal to one process of a family alone; False when it is gone."""
+        """Send a signal to one process of a family alone; False when it is gone, or a SIGQUIT would kill it."""
+        if number == signal.SIGQUIT:
+            # It may have caught it when somebody looked, and have become another program since.
+            return _send_safely(pid, number, lambda at: self._descends(at) and bool(kin.takes(at, number)))
         return _send_safely(pid, number, self._descends)
 
     def family(self, pid: int) -> Sequence[Relative]:
@@ -118,7 +122,7 @@ class SystemProcesses:
 
     def suspend(self) -> None:
         """Stop this process itself until somebody continues it; PID 1, which nobody could continue, goes on."""
-        if os.getpid() != 1:
+        if os.getpid() != 1 and not self._inbox.heard(signal.SIGCONT):
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
@@ -253,10 +257,12 @@ class SystemProcesses:
     def _stop_children(self) -> None:
         """Leave nobody behind that was started here, whatever went wrong; a second at most."""
         end = time.monotonic() + CLOSING_S
-        while (self._kill_all() or self._unreaped) and time.monotonic() < end:
+        while (left := self._kill_all() or self._unreaped) and time.monotonic() < end:
             self.wait(end - time.monotonic())
         for _ in self._reap():
             pass
+        if left and self._left is not None:
+            self._left()
         for child in self._running.values():
             child.returncode = -signal.SIGKILL
 

@@ -46,7 +46,6 @@ class Inbox:
 
     def open(self) -> None:
         """Hear every signal from now on, but those that were ignored before; SIGTERM and SIGCHLD in any case."""
-        _fill_standard_streams()
         self._pipe, self._pipe_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._room = fcntl.fcntl(self._pipe, fcntl.F_GETPIPE_SZ)
         # Wake-ups have a channel of their own, so that no number of them can crowd out a signal.
@@ -81,6 +80,10 @@ class Inbox:
         with self._closing:
             if self._wakes >= 0:
                 os.eventfd_write(self._wakes, 1)
+
+    def heard(self, number: int) -> bool:
+        """Whether a signal has come that `wait` has not told yet."""
+        return number in self._noted
 
     def wait(self, timeout: float | None) -> tuple[Sequence[int], bool]:
         """Signals as they came, SIGCHLD among them, and whether somebody called `wake`; at most `timeout` seconds."""
@@ -145,14 +148,10 @@ def _thinned(numbers: bytes) -> Sequence[int]:
     kept: list[int] = []
     seen: set[int] = set()
     for number in numbers:
-        if number not in seen or (number in _TURNS and number != kept[-1]):
+        if number == signal.SIGCONT:
+            # As the kernel does: who is continued before it has stopped does not stop.
+            kept = [each for each in kept if each != signal.SIGTSTP]
+        if number not in seen or (number in _TURNS and number != (kept or [0])[-1]):
             kept.append(number)
             seen.add(number)
     return kept
-
-
-def _fill_standard_streams() -> None:
-    """Where one of the fds 0 to 2 is closed, /dev/null takes its place before a pipe of ours does."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
-        os.set_inheritable(fd, True)
-    os.close(fd)

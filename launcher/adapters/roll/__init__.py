@@ -44,7 +44,7 @@ class Roll:
         self._mark = os.urandom(_MARK_DIGITS // 2).hex()
         self._boot_id, self._namespace = namespace() or ("", 0)
         self._processes: list[tuple[int, int]] = []
-        self._said = False
+        self._said = self._kept = False
 
     def __enter__(self) -> Self:
         self._write()
@@ -53,7 +53,7 @@ class Roll:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not any(start_of(pid) == start for pid, start in self._processes):
+        if not self._kept and not any(start_of(pid) == start for pid, start in self._processes):
             with suppress(OSError):
                 os.unlink(self._path)
 
@@ -68,6 +68,10 @@ class Roll:
         if start is not None:
             self._processes.append((pid, start))
             self._write()
+
+    def keep(self) -> None:
+        """Stay for the next start: somebody is left who may be no child of ours."""
+        self._kept = True
 
     def _write(self) -> None:
         document = {

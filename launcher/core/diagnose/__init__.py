@@ -23,7 +23,7 @@ from launcher.core.diagnose.signatures.endings import (
 )
 from launcher.core.diagnose.signatures.form import Signature
 from launcher.core.diagnose.tracebacks import cut_in_the_middle
-from launcher.core.diagnose.transcripts import Transcript, shortened
+from launcher.core.diagnose.transcripts import shortened
 from launcher.core.diagnose.verdicts import CASCADE, CHILD_KILLED, Verdict, Witness, read, signal_name
 from launcher.core.record import Cause, Memory
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from launcher.core.diagnose.signatures.endings import Ending
 
-__all__ = ["CODES_OF_CAUSES", "VAGUE", "Evidence", "Witness", "diagnose", "last_traceback"]
+__all__ = ["CODES_OF_CAUSES", "VAGUE", "Evidence", "Witness", "diagnose"]
 
 _ENDINGS = (OOM, *SIGNALS.values(), OTHER_SIGNAL, *CODES.values(), UNKNOWN, NOTHING)
 CODES_OF_CAUSES = frozenset(each.code for each in TABLE) | frozenset(each.code for each in _ENDINGS)
@@ -89,15 +89,6 @@ def diagnose(evidence: Evidence, language: str = "en") -> Cause:
         evidence=_bounded(best.evidence, more),
         rank=best.witness.rank,
     )
-
-
-def last_traceback(text: str) -> tuple[str, ...]:
-    """The lines of the last Python traceback with its chained parts; a very long one is cut in its middle."""
-    transcript = Transcript(text)
-    if not transcript.tracebacks:
-        return ()
-    last = transcript.tracebacks[-1]
-    return cut_in_the_middle(transcript.lines[last.start : last.end])
 
 
 def human(size: int) -> str:

@@ -49,7 +49,7 @@ def decide(state: State, event: Event, now: float) -> Step:
             kept = state.synced and phase in (Phase.REPORT, Phase.END)
             step = replace(state, phase=phase, running=(), ended_at=None, synced=kept, done=()), ()
         case Started(pid=pid):
-            late = () if state.stopped is None else _told(SIGTERM)
+            late = () if state.stopped is None else _asked(SIGTERM)
             step = replace(state, running=(*state.running, pid), done=()), late
         case Signalled(number=number):
             step = _signalled(state, number, now)
@@ -96,8 +96,8 @@ def _stop(state: State, stop: Stop, budget: float, now: float) -> Step:
     )
     if state.phase in (Phase.STAGE, Phase.INSTALL):
         # pip and its like end cleanly on SIGTERM; a SIGINT would only add a traceback.
-        return state, (Cancel(), *(_told(SIGTERM) if state.running else ()))
-    return state, (_told(stop.number) if state.running else ())
+        return state, (Cancel(), *(_asked(SIGTERM) if state.running else ()))
+    return state, (_asked(stop.number) if state.running else ())
 
 
 def _interrupts(state: State) -> bool:
@@ -105,7 +105,7 @@ def _interrupts(state: State) -> bool:
     return state.going and not over
 
 
-def _told(number: int) -> tuple[Action, ...]:
+def _asked(number: int) -> tuple[Action, ...]:
     """A request to end, and that a child which was stopped goes on: it would hear nothing."""
     return Forward(number), Forward(SIGCONT)
 
@@ -117,7 +117,7 @@ def _exited(state: State, event: Exited, now: float) -> Step:
     if state.phase is Phase.RUN and not state.boot_code and state.failure is None:
         state = replace(state, boot_code=event.code, boot_signal=event.signal, first=event.pid)
     if not state.running:
-        return replace(state, ended_at=now, done=()), _told(SIGTERM)
+        return replace(state, ended_at=now, done=()), _asked(SIGTERM)
     # The others would wait for the one that failed until somebody notices.
     return _stop_the_rest(state, now) if state.boot_code else (state, ())
 
@@ -125,7 +125,7 @@ def _exited(state: State, event: Exited, now: float) -> Step:
 def _stop_the_rest(state: State, now: float) -> Step:
     if not state.running or state.ended_at is not None or state.stopped is not None:
         return state, ()  # who was asked to end already has the time that goes with it
-    return replace(state, ended_at=now), _told(SIGTERM)
+    return replace(state, ended_at=now), _asked(SIGTERM)
 
 
 def _finished(state: State, failure: Failure | None) -> State:

@@ -1,4 +1,7 @@
-"""The door for a run.json that is to be explained. It may come from anywhere: nothing in it is believed."""
+"""The door for the run.json of an earlier run, and what becomes of it when its outputs were put in place later.
+
+It may come from anywhere: nothing in it is believed.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from launcher.core.errors import Exit
 from launcher.core.parse.stored import refused, typed
-from launcher.core.record import Cause, FailedKey, Memory
+from launcher.core.record import Cause, Memory, Synced
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from launcher.core.parse.cursor import Json
 
 NAME = "run.json"
+MOST_BYTES = 256 * 1024**2
+"""It names every file that is not in its place."""
+SHOWN = 5
+"""So many files that are not in their place are told to a person; run.json names them all."""
+LOST_FOR_GOOD = "log-incomplete"
+"""The one thing not saved that no later upload brings back."""
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Code = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -48,12 +60,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return before, after
 
 
-class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """One output, or the log, and what of it is not in its place."""
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log on the node lacks."""
 
-    channel: str
-    target: str = ""
-    failed: tuple[FailedKey, ...] = ()
+    lost_bytes: Size = 0
 
 
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,15 +73,46 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is to be explained. Without an exit code it goes on, or its launcher was killed."""
+    """A run that is over, as far as it is asked for. Without an exit code it goes on, or its launcher was killed.
 
+    `plan` is where its plan lies, if it was written down.
+    """
+
+    version: Literal[1]
     phase: Literal["Completed", "Failed", "Terminated", "Abnormal"]
-    exit_code: Code | None = None
+    exit_code: Code | None
     cause: Cause | None = None
     processes: tuple[Ran, ...] = ()
     limits: Limits | None = None
-    synced: tuple[Channel, ...] = ()
+    log: Log | None = None
+    synced: tuple[Synced, ...] = ()
     timeline: tuple[Passed, ...] = ()
+    plan: str | None = None
+    owed: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether a boot process was started; of a launcher that was killed only the phase is known.
+
+        A run that did not come so far itself may stand for an earlier one, whose outputs are still `owed`.
+        """
+        killed = self.phase == "Abnormal" and any(each.phase == "run" for each in self.timeline)
+        return bool(self.processes) or killed or self.owed
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has trained, and something of that may not be in its place."""
+        return self.trained and (self.owed or self.phase == "Abnormal" or any(each.failed for each in self.synced))
+
+    def awaits_only_uploads(self, processes: int) -> bool:
+        """Whether training went well on all of its processes and the uploads alone did not."""
+        if self.phase != "Failed" or self.exit_code != Exit.NOT_SAVED or len(self.processes) != processes:
+            return False
+        if (self.cause is not None and self.cause.code == LOST_FOR_GOOD) or (
+            self.log is not None and self.log.lost_bytes
+        ):
+            return False
+        return all(each.exit_code == 0 and each.signal is None for each in self.processes)
 
 
 def is_run(document: Json) -> bool:
@@ -83,4 +124,13 @@ def parse_run(document: Json) -> Run:
     """The run of a plain document. Raises SpecError with the path of what is wrong; unknown keys are left alone."""
     if not is_run(document):
         raise refused(NAME, "", "expected a run.json, with version, phase and exit_code")
-    return typed(document, Run, NAME)
+    run = typed(document, Run, NAME)
+    if run.plan is not None and not run.plan.startswith("/"):
+        raise refused(NAME, "plan", "expected an absolute path")
+    return run
+
+
+def amended(document: Json, synced: Sequence[Synced], *, completed: bool) -> Json:
+    """run.json as it is after a later upload; how the run itself ended stays in its attempts."""
+    outcome = {"phase": "Completed", "exit_code": 0, "cause": None} if completed else {}
+    return {**document, **outcome, "synced": msgspec.to_builtins(tuple(synced))}
