@@ -1,4 +1,4 @@
-"""What leaves a run under hostile surroundings is true and holds no secret: each was found by attack."""
+"""What leaves a run under hostile surroundings is true and holds no secret: each of these was once a fault."""
 
 from __future__ import annotations
 
