@@ -11,6 +11,7 @@ import pytest
 from fronts import Fault, s3_error
 from rig import LAUNCHER, Result, Rig
 from servers import AnyStore
+from talking import becomes, state_of
 
 from launcher.core.manifest import parse_manifest
 
@@ -70,6 +71,13 @@ def unsaved(rig: Rig, boot: str = TWO) -> None:
     result = rig.run()
     assert result.code == 73, result.err
     blocker.unlink()
+
+
+def waits_in_a_read_of(pid: int, path: Path) -> bool:
+    """Whether a process has opened a file and sleeps: Python hears a signal only in a call that it interrupts."""
+    folder = f"/proc/{pid}/fd"
+    opened = any(os.path.realpath(f"{folder}/{fd}") == str(path) for fd in os.listdir(folder))
+    return opened and state_of(pid) == "S"
 
 
 @pytest.fixture
@@ -502,7 +510,8 @@ def test_a_signal_while_documents_are_read_is_told(local_rig: Rig, number: signa
     command = argv(local_rig, "--job", str(job))
     with subprocess.Popen(command, env=local_rig.env(), stderr=subprocess.PIPE, text=True) as process:
         try:
-            with job.open("wb"):  # opened once the launcher reads from it
+            with job.open("wb"):  # opened once the launcher opens it
+                becomes(lambda: waits_in_a_read_of(process.pid, job))
                 process.send_signal(number)
                 _, err = process.communicate(timeout=60)
         finally:
