@@ -69,10 +69,10 @@ class Documents:
         self._left = set(paths)
 
     def send(self, path: str, stopped: Callable[[], bool], *, last: bool = False, text: bytes | None = None) -> None:
-        """Put one document in its place if it changed since; what fails is noted, only `Cancelled` is raised.
+        """Put one document in its place if it changed since; only `Cancelled` is raised, what fails is said.
 
-        With `last` it will not change any more, must be there, and is no longer expected. A `text` is what it says,
-        whatever the file does.
+        With `last` it will not change any more, must be there, is no longer expected, and what fails is noted. A `text`
+        is what it says, whatever the file does.
         """
         key = self._key(path)
         why: str | None = None
@@ -93,8 +93,9 @@ class Documents:
                 self._left.discard(path)
             self._failed.pop(key, None)
             if why is not None:
-                self._failed[key] = why
                 _log.warning("log: %s is not uploaded: %s", path, why)
+                if last:  # until then it goes again, and what is wrong with it now is no word on how it ends
+                    self._failed[key] = why
 
     def give_up(self) -> None:
         """Name all that is not in its place when the time is over."""

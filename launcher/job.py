@@ -16,7 +16,7 @@ from launcher.core import events
 from launcher.core.errors import Exit, StageError, SyncError
 from launcher.core.lifecycle import Phase
 from launcher.core.outcome import UNEXPLAINED, sentence
-from launcher.core.redact import is_secret, spellings
+from launcher.core.redact import is_secret
 from launcher.install import pip_file, pip_process
 from launcher.journal import begin
 from launcher.protocols import Clock, Meter, Processes, Store
@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """What a run needs of the world. `environ` is handed down to children; `secrets` are masked in all that leaves.
 
+    They come in all their spellings (`redact.spellings`).
     `spy` is the py-spy of this node, which shows the stacks of programs that cannot be asked for them.
     """
 
@@ -64,7 +65,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(plan: Plan, world: World) -> Outcome:
     """Carry out a plan. Never raises for what can happen to a job; a defect of ours passes through, recorded."""
-    report = Report(plan, world.clock, spellings(world.secrets), owed=world.owed)
+    report = Report(plan, world.clock, world.secrets, owed=world.owed)
     desk = Desk(
         world.processes,
         world.clock,
@@ -85,7 +86,7 @@ def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     """Stage, install, supervise, sync, report. A step that may not begin any more does nothing: the desk knows."""
     staged = _stage(plan, world, report, desk)
     _install(plan, world, report, desk)
-    secrets = [each.encode(errors="surrogateescape") for each in spellings(world.secrets)]
+    secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
     baseline = staged.baseline if staged else {}
     journal = _journal(plan, world) if desk.state.going else None
     sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
@@ -171,7 +172,7 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
     if not sync.summed_up:
         sync.finish(lambda: True)  # there was no time to begin, or to end: what is not in its place is named
-    return why(ended, desk.first_failed, (before, after), plan.language, spellings(world.secrets))
+    return why(ended, desk.first_failed, (before, after), plan.language, world.secrets)
 
 
 def _as_it_is(world: World) -> Sinks:
@@ -183,8 +184,10 @@ def _as_it_is(world: World) -> Sinks:
 def _streams(plan: Plan, world: World) -> Iterator[Callable[[Process], Sinks]]:
     """Where the output of boot processes goes: as it is, or line by line where there are several."""
     if len(plan.processes) == 1:
-        yield lambda _: _as_it_is(world)
-        world.log.end()
+        try:
+            yield lambda _: _as_it_is(world)
+        finally:
+            world.log.end()
         return
     from launcher.streams.ranks import Streams  # noqa: PLC0415 - not for one process
 

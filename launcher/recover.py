@@ -17,7 +17,7 @@ from launcher.core.keys import is_own
 from launcher.core.lifecycle import Failure, Phase
 from launcher.core.parse.run import Run, amended
 from launcher.core.record import FailedKey, Level, Staged, Synced
-from launcher.core.redact import by_line, mask, to_json
+from launcher.core.redact import mask, to_json
 from launcher.core.urls import wrong_key
 from launcher.disk import reason
 from launcher.journal import Noted, Past, load, resume
@@ -81,7 +81,6 @@ def written(plan: Plan, earlier: Run) -> Plan:
 
 def recover(plan: Plan, earlier: Run, document: Json, later: Later) -> Recovered:
     """Put in place what the run of this plan could not; its run.json is `earlier`, and as a whole `document`."""
-    later = msgspec.structs.replace(later, secrets=by_line(later.secrets))
     desk = Desk(later.processes, later.clock, later.grace)
     trail = Trail(plan, later)
     attempt = Attempt(plan, earlier, later, trail)

@@ -116,7 +116,7 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _B
     """Decide, and make the log's folder this launcher's alone and clean."""
     ready = prepare(request(environ, options), environ)
     need_store(ready)
-    secrets = plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets()))
+    secrets = spellings(plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets())))
     folder = os.path.dirname(ready.plan.files.log)
     disk.make_folder(ready.plan.root, folder)
     claim.take(folder)
@@ -124,7 +124,7 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _B
     told = clear_leftovers(ready.plan.files.roll, ready.plan.grace)
     if told:
         ready = replace(ready, plan=replace(ready.plan, warnings=(*ready.plan.warnings, *told)))
-    hidden = [each.encode(errors="surrogateescape") for each in spellings(secrets)]
+    hidden = [each.encode(errors="surrogateescape") for each in secrets]
     log = LogFile(ready.plan.files.log, ready.plan.logs, secrets=hidden)
     return _Begun(ready=ready, secrets=secrets, log=log, owed=owed)
 

@@ -29,7 +29,7 @@ from launcher.core.parse import plan as plan_doc
 from launcher.core.parse.run import MOST_BYTES, NAME, SHOWN, Run, parse_run
 from launcher.core.parse.stored import read_json
 from launcher.core.plan import Plan
-from launcher.core.redact import mask, plan_secrets, secret_values, to_json
+from launcher.core.redact import mask, plan_secrets, secret_values, spellings, to_json
 from launcher.core.settings import MOST_GRACE, read_settings
 from launcher.protocols import Store
 from launcher.recover import Later, Recovered, recover, written
@@ -227,9 +227,10 @@ def _store(plan: Plan, opened: Opened) -> Store:
 
 
 def _secrets(ready: Ready | None, opened: Opened, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Every secret that is known here: the job's, the environment's, the store's."""
+    """Every secret that is known here, in all its spellings: the job's, the environment's, the store's."""
     own = (*opened.secrets(), *opened.chain_secrets())
-    return plan_secrets(ready.plan, (*ready.secrets, *own)) if ready else secret_values(environ.items(), own)
+    known = plan_secrets(ready.plan, (*ready.secrets, *own)) if ready else secret_values(environ.items(), own)
+    return spellings(known)
 
 
 def _announce(plan: Plan, stays: str | None, secrets: Sequence[str]) -> None:

@@ -607,3 +607,19 @@ def test_what_was_written_after_the_run_is_put_on_each_store(rig: Rig) -> None:
 def test_a_wrong_command_line_is_2(local_rig: Rig, arguments: tuple[str, ...], said: str) -> None:
     done = later(local_rig, *arguments)
     assert (done.code, said in done.err) == (2, True), done.err
+
+
+def test_a_log_that_is_sent_later_hides_a_secret_however_the_job_spelled_it(local_rig: Rig) -> None:
+    secret = """pa'ss\\word"quoted-0123456789"""
+    local_rig.algorithm["environments"] = {"MY_PASSWORD": secret}
+    local_rig.code(
+        "import os\nprint(repr(os.environ['MY_PASSWORD']), flush=True)\n"
+        "log = os.environ['MA_LOG_DIR'] + '/' + os.environ['MA_CURRENT_INSTANCE_NAME'] + '.log'\n"
+        "while 'quoted' not in open(log).read(): pass\n"
+        "os.kill(os.getppid(), 9)\n"
+    )
+    job = local_rig.argv()[4]
+    local_rig.run()
+    assert later(local_rig, "--job", job).code == 0
+    sent = local_rig.stored("log/")[LOG]
+    assert (b"quoted" in sent, b"******" in sent) == (False, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,9 +15,6 @@ from launcher.core.urls import Location
 from launcher.documents import Documents
 from launcher.reader import LINE_BYTES, FileReader
 from launcher.streams.logs import LogFile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LABEL = "logs/modelarts-job-id1-worker-0"
 SECRET = b"hunter2hunter2"
@@ -182,3 +179,15 @@ def test_a_reader_ends_at_a_line_when_asked(tmp_path: Path) -> None:
     with FileReader(str(tmp_path), str(path), never) as reader:
         reader.end_at_line()
         assert (b"".join(reader.chunks()), reader.unchanged()) == (b"", True)
+
+
+def test_only_the_last_attempt_says_what_is_not_in_its_place(desk: Desk) -> None:
+    Path(desk.log).mkdir()  # as a boot file may do to any document for a while
+    desk.send()
+    assert desk.documents.synced().failed == ()
+    desk.send(last=True)
+    assert [each.key for each in desk.documents.synced().failed] == [LABEL.removeprefix("logs/") + ".log"]
+    Path(desk.log).rmdir()
+    Path(desk.log).write_bytes(b"line\n")
+    desk.send(last=True)
+    assert desk.documents.synced().failed == ()
