@@ -14,14 +14,14 @@ SETUP := $(VENV)/.setup
 # The demo needs less than a developer does, but more is as good.
 LIGHT := $(if $(wildcard $(SETUP)),$(SETUP),$(VENV)/.demo)
 
-.PHONY: help setup demo test docker check coverage bench clean
+.PHONY: help setup demo test docker check coverage bench bench-store clean
 .DELETE_ON_ERROR:
 # two of these at once would both fill .venv
 .NOTPARALLEL:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## make .venv with the `launcher` command and all that the tests and checks need
 
@@ -50,10 +50,12 @@ coverage: $(SETUP) ## branch coverage of the pure core, which is 100 %
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --include 'launcher/core/*' --show-missing --skip-covered --fail-under 100
 
-bench: $(VENV)/.bench ## start-up, staging and supervising against their yardsticks; prints ratios
+bench: $(VENV)/.bench ## start-up and supervising against their yardsticks; prints ratios
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/staging.py
 	$(BIN)/python benchmarks/supervising.py
+
+bench-store: $(VENV)/.bench ## moving objects, against s5cmd, rclone, boto3 and cp (wants nginx of Debian); prints ratios
+	$(BIN)/python benchmarks/store.py
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -50,7 +51,11 @@ def once(case: Case) -> Cost:
                 (os.POSIX_SPAWN_DUP2, errors, 2),
             ],
         )
-        _, status, used = os.wait4(pid, 0)
+        try:
+            _, status, used = os.wait4(pid, 0)
+        except BaseException:  # interrupted: nothing goes on behind the benchmark
+            os.kill(pid, signal.SIGKILL)
+            raise
         wall = time.perf_counter() - started
         code = os.waitstatus_to_exitcode(status)
         if code:
@@ -138,11 +143,10 @@ def make_venv(folder: str, *packages: str) -> str | None:
     return None
 
 
-def launcher_venv(build: str) -> str:
-    """Make a virtual environment as a user has it: the wheel of this checkout, with what it needs at run time only."""
-    subprocess.run(
-        (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", f"{build}/wheel", "."), check=True
-    )
+def launcher_venv(build: str, checkout: str = ".") -> str:
+    """Make a virtual environment as a user has it: the wheel of a checkout, with what it needs at run time only."""
+    wheel_to = ("--wheel-dir", f"{build}/wheel", checkout)
+    subprocess.run((sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *wheel_to), check=True)
     wheel = max((entry.path for entry in os.scandir(f"{build}/wheel")), key=os.path.getmtime)
     wrong = make_venv(f"{build}/venv", wheel)
     if wrong:

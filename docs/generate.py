@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from launcher.cli.validate import json_schema
+from launcher.core.annotations import FORMS
+from launcher.core.annotations import TABLE as ANNOTATIONS
 from launcher.core.diagnose.signatures import TABLE as SIGNATURES
 from launcher.core.diagnose.signatures.endings import CODES, NOTHING, OOM, OTHER_SIGNAL, SIGNALS, UNKNOWN
 from launcher.core.environ import TABLE as VARIABLES
@@ -36,6 +38,18 @@ def reference() -> str:
     lines += [
         f"| `{s.name}` | {s.kind.replace('|', ' or ')} | {s.default or 'nothing'} | {s.meaning} |" for s in SETTINGS
     ]
+    lines += [
+        "",
+        "## Settings of one job",
+        "",
+        "In the job's `metadata.annotations`. `*` and `?` in a pattern stand for anything within one folder, `**`",
+        "also across folders; a pattern without `/` fits a name in any folder, one with `/` counts from the channel's",
+        "folder, and one that ends in `/` means all below a folder.",
+        "",
+        "| annotation | may be | of | what it does |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{a.name}` | {FORMS[a.kind]} | {a.of} | {a.meaning} |" for a in ANNOTATIONS]
     lines += [
         "",
         "## Variables of a boot file",

@@ -9,15 +9,12 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 import msgspec
 
-from launcher.core.errors import Cancelled, Exit, StageError
+from launcher.core.errors import Exit, StageError
 from launcher.core.keys import human_size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CHUNK = 1 << 20
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -108,17 +105,12 @@ def open_regular(root: str, path: str) -> int:
     raise OSError(errno.ELOOP, "no regular file stands there", path)
 
 
-def file_md5(root: str, path: str, stopped: Callable[[], bool]) -> str:
-    """Take the MD5 of a regular file, the mark that a store keeps of a plain object; raises as `open_regular` does."""
-    from hashlib import md5  # noqa: PLC0415 - only where a file may be kept
-
-    digest = md5(usedforsecurity=False)
-    with open(open_regular(root, path), "rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
-            if stopped():
-                raise Cancelled
-            digest.update(chunk)
-    return digest.hexdigest()
+def blocks(path: str) -> int:
+    """Bytes that a file takes on the disk, which are fewer than its size where it has holes; 0 for one that is gone."""
+    try:
+        return os.lstat(path).st_blocks * 512
+    except OSError:
+        return 0
 
 
 def is_there(root: str, path: str) -> bool:
@@ -138,6 +130,27 @@ def make_folder(root: str, path: str) -> None:
         raise _occupied(error.filename or root, "a file") from error
     except OSError as error:
         raise refusal(error, f"make the folder {path}") from error
+
+
+def open_folder(root: str, path: str) -> int:
+    """Open a folder, made where it is missing, component by component below `root`, so that no link can lead elsewhere.
+
+    Raises `StageError` as `is_there` does.
+    """
+    base, segments = _below(root, path)
+    here = base
+    try:
+        os.makedirs(root, exist_ok=True)
+        folder = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for segment in segments:
+            here = os.path.join(here, segment)
+            above, folder = folder, _enter(folder, segment)
+            os.close(above)
+    except (NotADirectoryError, FileExistsError) as error:
+        raise _occupied(here, _kind_of(here)) from error
+    except OSError as error:
+        raise refusal(error, f"make the folder {path}") from error
+    return folder
 
 
 def folds_case(folder: str) -> bool:
@@ -162,6 +175,12 @@ def mount_of(path: str) -> str:
     while path != "/" and os.stat(os.path.dirname(path)).st_dev == device:
         path = os.path.dirname(path)
     return path
+
+
+def free(mount: str) -> int:
+    """Bytes that this user may still write on a file system."""
+    room = os.statvfs(mount)
+    return room.f_bavail * room.f_frsize
 
 
 def shortage(mount: str, size: int, entries: int) -> str | None:
@@ -233,6 +252,29 @@ def _descend(root: str, path: str, *, make: bool) -> bool:
         if not stat.S_ISDIR(mode):
             raise _occupied(here, KINDS.get(stat.S_IFMT(mode), "a file"))
     return True
+
+
+def _enter(folder: int, name: str) -> int:
+    """Open a folder in an open folder, made where it is missing; the outer one stays open, or is closed by an error."""
+    try:
+        try:
+            return os.open(name, DIRECTORY, dir_fd=folder)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=folder)
+            return os.open(name, DIRECTORY, dir_fd=folder)
+    except OSError as error:
+        os.close(folder)
+        if error.errno == errno.ELOOP:
+            raise NotADirectoryError(errno.ENOTDIR, "a link stands there", name) from error
+        raise
+
+
+def _kind_of(path: str) -> str:
+    try:
+        return KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "a file")
+    except OSError:
+        return "no folder"
 
 
 def _occupied(path: str, kind: str) -> StageError:

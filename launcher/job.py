@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,49 +17,30 @@ from launcher.core.lifecycle import Phase
 from launcher.core.outcome import UNEXPLAINED, sentence
 from launcher.core.redact import is_secret
 from launcher.install import pip_file, pip_process
-from launcher.journal import begin
-from launcher.protocols import Clock, Meter, Processes, Store
 from launcher.report import Report
-from launcher.source import boot_file_warning
+from launcher.source import boot_file_warnings
 from launcher.stage import StageResult, stage
 from launcher.streams.lines import plain
-from launcher.streams.logs import LogFile
-from launcher.streams.outlet import Outlet
 from launcher.supervise import Desk
-from launcher.sync import Sync
+from launcher.sync import Sync, not_saved
+from launcher.sync.journal import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from launcher.children import Attended, Sinks
     from launcher.core.outcome import Outcome
     from launcher.core.plan import Plan, Process
-    from launcher.core.record import Cause, FailedKey
-    from launcher.journal import Journal
+    from launcher.core.record import Cause, Moving
+    from launcher.protocols import Occupancy
     from launcher.stacks import Stacks
+    from launcher.streams.logs import LogFile
+    from launcher.streams.screen import Screen
+    from launcher.sync.journal import Journal
+    from launcher.world import World
 
 _log = logging.getLogger(__name__)
-
-
-class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run needs of the world. `environ` is handed down to children; `secrets` are masked in all that leaves.
-
-    They come in all their spellings (`redact.spellings`).
-    `spy` is the py-spy of this node, which shows the stacks of programs that cannot be asked for them.
-    """
-
-    store: Store
-    processes: Processes
-    clock: Clock
-    meter: Meter
-    environ: Mapping[str, str]
-    log: LogFile
-    out: Outlet
-    err: Outlet
-    spy: str | None = None
-    secrets: tuple[str, ...] = ()
-    owed: bool = False
-    """Whether an earlier run here has trained and not put everything in its place."""
 
 
 def run(plan: Plan, world: World) -> Outcome:
@@ -84,35 +64,52 @@ def run(plan: Plan, world: World) -> Outcome:
 
 def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     """Stage, install, supervise, sync, report. A step that may not begin any more does nothing: the desk knows."""
-    staged = _stage(plan, world, report, desk)
-    _install(plan, world, report, desk)
-    secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
-    baseline = staged.baseline if staged else {}
-    journal = _journal(plan, world) if desk.state.going else None
-    sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
-    found = _supervise(plan, world, report, desk, sync)
+    with _sign(plan, world, report, desk) as occupancy:
+        staged = _stage(plan, world, report, desk, occupancy)
+        _install(plan, world, report, desk)
+        secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
+        baseline = staged.baseline if staged else {}
+        journal = _journal(plan, world) if desk.state.going else None
+        sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
+        found = _supervise(plan, world, report, desk, sync)
     _tell(world.log, report, desk, found)
     if plan.log_target is not None:
         _publish(plan, report, desk, sync, found)
     return _conclude(report, desk, found)
 
 
-def _stage(plan: Plan, world: World, report: Report, desk: Desk) -> StageResult | None:
+@contextmanager
+def _sign(plan: Plan, world: World, report: Report, desk: Desk) -> Iterator[Occupancy | None]:
+    """The sign that others see in the outputs is taken away in the end, whatever that is."""
+    occupancy = world.occupancy(plan, report)
+    try:
+        yield occupancy
+    except BaseException:
+        if occupancy is not None:
+            end = world.clock.monotonic() + plan.grace
+            occupancy.end(lambda: world.clock.monotonic() > end)
+        raise
+    if occupancy is not None:
+        desk.during(Phase.REPORT, occupancy.end)
+
+
+def _stage(plan: Plan, world: World, report: Report, desk: Desk, occupancy: Occupancy | None) -> StageResult | None:
     report.phase("stage")
     for warning in plan.warnings:
         report.event(warning, "Warning")
-    staged = desk.during(Phase.STAGE, lambda stopped: stage(plan, world.store, report, stopped))
-    for warning in (*staged.warnings, *_boot_file_warnings(plan)) if staged else ():
+
+    def work(stopped: Callable[[], bool]) -> StageResult:
+        if occupancy is not None:
+            occupancy.take(stopped)
+            occupancy.keep()
+        return stage(
+            plan, world.store, report, stopped, cache=world.cache, shown=partial(_shown, "staging", world.terminal)
+        )
+
+    staged = desk.during(Phase.STAGE, work)
+    for warning in (*staged.warnings, *boot_file_warnings(plan)) if staged else ():
         report.event(warning, "Warning")
     return staged
-
-
-def _boot_file_warnings(plan: Plan) -> Sequence[str]:
-    """What the staged boot file will refuse, unless the plan knew it already."""
-    if plan.code is None or plan.code.boot_file is None:
-        return ()
-    warning = boot_file_warning(plan.code.boot_file, plan.processes[0].argv[2:])
-    return (warning,) if warning and warning not in plan.warnings else ()
 
 
 def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
@@ -169,7 +166,7 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     code = desk.state.boot_code or 0
     report.event(events.training_finished(plan.node.task, code), "Error" if code else "Info")
     report.phase("sync")
-    desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, stopped))
+    desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, world.terminal, stopped))
     if not sync.summed_up:
         sync.finish(lambda: True)  # there was no time to begin, or to end: what is not in its place is named
     return why(ended, desk.first_failed, (before, after), plan.language, world.secrets)
@@ -218,10 +215,19 @@ def _keep_in_sync(sync: Sync) -> None:
         _log.exception("a defect ended the uploads during training; the final upload still puts everything in place")
 
 
-def _all_in_place(sync: Sync, stopped: Callable[[], bool]) -> None:
-    failed = [(entry.channel, each) for entry in sync.finish(stopped) for each in entry.failed]
+def _all_in_place(sync: Sync, terminal: Screen | None, stopped: Callable[[], bool]) -> None:
+    with _shown("syncing", terminal, sync.moving):
+        entries = sync.finish(stopped)
+    failed = [(entry.channel, each) for entry in entries for each in entry.failed]
     if failed:
-        raise _not_saved(failed)
+        raise not_saved(failed)
+
+
+def _shown(step: str, terminal: Screen | None, moving: Callable[[], Sequence[Moving]]) -> AbstractContextManager[None]:
+    """How far a step is, shown while it goes on."""
+    from launcher.progress import shown  # noqa: PLC0415 - for steps that move something
+
+    return shown(step, moving, terminal=terminal)
 
 
 def _tell(log: LogFile, report: Report, desk: Desk, found: Cause | None) -> None:
@@ -262,7 +268,7 @@ def _sent(plan: Plan, report: Report, sync: Sync, paths: Sequence[str], stopped:
     texts = {} if report.unwritten is None else {plan.files.run_json: report.unwritten}
     failed = sync.publish(paths, stopped, texts)
     if failed:
-        raise _not_saved([("log", each) for each in failed])
+        raise not_saved([("log", each) for each in failed])
 
 
 def _conclude(report: Report, desk: Desk, found: Cause | None) -> Outcome:
@@ -271,16 +277,6 @@ def _conclude(report: Report, desk: Desk, found: Cause | None) -> Outcome:
     if outcome != report.outcome:
         report.finish(outcome)
     return outcome
-
-
-def _not_saved(failed: Sequence[tuple[str, FailedKey]]) -> SyncError:
-    channel, first = failed[0]
-    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-    return SyncError(
-        f"{channel}: {first.key} could not be put in its place: {first.error}{more}",
-        code="output-not-saved",
-        action="run.json names every such file; what was written is still on the node, unless the job removed it.",
-    )
 
 
 def _explained(outcome: Outcome, found: Cause | None) -> Outcome:

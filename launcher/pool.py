@@ -79,26 +79,32 @@ def _limits() -> str:
 def each(
     work: Callable[[Item, Callable[[], bool]], None],
     items: Iterable[Item],
-    threads: int,
+    width: int | Callable[[], int],
     stopped: Callable[[], bool],
     *,
     apart: bool = False,
     patience: float = PATIENCE,
 ) -> None:
-    """Do the work for every item, on up to `threads` threads; more items than these are taken as workers come free.
+    """Do the work for every item, on up to `width` threads; more items than these are taken as workers come free.
 
-    `work` gets the item and a function that says whether to break off. The first error stops the rest and is raised
-    here; `Cancelled` is raised when `stopped()` left anything undone. One item, or one thread, runs right here, unless
-    `apart`: then a call that hangs can still be left behind, `patience` seconds after the stop.
+    A width that is a function may change meanwhile: workers join, or leave when they have done their item. `work` gets
+    the item and a function that says whether to break off. The first error stops the rest and is raised here;
+    `Cancelled` is raised when `stopped()` left anything undone. One item, or a fixed width of one, runs right here,
+    unless `apart`: then a call that hangs can still be left behind, `patience` seconds after the stop.
     """
     rest = iter(items)
-    ahead = list(itertools.islice(rest, max(1, threads)))
-    crew = _Crew(work, itertools.chain(ahead, rest), stopped)
-    if len(ahead) > 1 or (apart and ahead):
+    asked = width if callable(width) else _always(width)
+    ahead = list(itertools.islice(rest, max(1, asked())))
+    crew = _Crew(work, itertools.chain(ahead, rest), stopped, asked)
+    if len(ahead) > 1 or (ahead and (apart or callable(width))):
         crew.hire(len(ahead), patience)
     else:
         crew.labour()
     crew.settle()
+
+
+def _always(width: int) -> Callable[[], int]:
+    return lambda: width
 
 
 class _Crew(Generic[Item]):
@@ -107,13 +113,17 @@ class _Crew(Generic[Item]):
         work: Callable[[Item, Callable[[], bool]], None],
         items: Iterator[Item],
         stopped: Callable[[], bool],
+        width: Callable[[], int],
     ) -> None:
         self._work = work
         self._items = items
         self._stopped = stopped
+        self._width = width
         self._changed = threading.Condition()
         self._taking = threading.Lock()
         self._running = 0
+        self._leaving = 0
+        self._dry = False
         self._over = False
         self._cut = False
         self._error: Exception | None = None
@@ -124,9 +134,11 @@ class _Crew(Generic[Item]):
 
     def hire(self, threads: int, patience: float) -> None:
         """Work on threads until all is done or halted, and then no longer than `patience`."""
-        for number in range(threads):
-            if not self._start(f"transfer-{number}"):
-                break
+        started = 0
+        while started < threads and self._start(threads):
+            started += 1
+        if not started:  # the node allows no thread at all: whoever called does it
+            self.labour()
         with self._changed:
             while self._running and not self.halted():
                 self._changed.wait(LOOK)
@@ -134,46 +146,64 @@ class _Crew(Generic[Item]):
                 self._cut = True
             self._over = True
 
-    def _start(self, name: str) -> bool:
-        """Start one more worker; where the node allows no more threads, fewer do it, and at the last the caller."""
+    def _start(self, most: int) -> bool:
+        """Start one more worker, unless there are so many; where the node allows no more threads, fewer do it."""
         with self._changed:
+            if self._running - self._leaving >= most:
+                return False
             self._running += 1
         try:
-            threading.Thread(target=self._shift, name=name, daemon=True).start()
+            threading.Thread(target=self._shift, name="transfer", daemon=True).start()
         except RuntimeError:
             with self._changed:
                 self._running -= 1
-                alone = not self._running
-            if alone:
-                self.labour()
             return False
         return True
 
     def _shift(self) -> None:
+        left = False
         try:
-            self.labour()
+            left = self.labour()
         finally:
             with self._changed:
                 self._running -= 1
+                self._leaving -= left
                 self._changed.notify_all()
 
-    def labour(self) -> None:
-        """Take items until none is left; an error is kept for `settle`."""
+    def labour(self) -> bool:
+        """Take items until none is left, or this worker is one too many (True); an error is kept for `settle`."""
         try:
             while True:
                 with self._taking:
                     item = next(self._items, _NONE)
                 if item is _NONE:
-                    return
+                    self._dry = True
+                    return False
                 if self.halted():
                     self._cut = True
-                    return
+                    return False
                 self._work(item, self.halted)  # type: ignore[arg-type]
+                if self._running and self._is_too_many():
+                    return True
         except Exception as error:  # noqa: BLE001 - a thread's edge: the caller raises it
             with self._changed:
                 self._error = self._error or error
                 self._over = True
                 self._changed.notify_all()
+            return False
+
+    def _is_too_many(self) -> bool:
+        """Whether this worker shall leave, because the width has shrunk; where it has grown, one more is started."""
+        width = max(1, self._width())
+        if self._running - self._leaving == width:
+            return False
+        with self._changed:
+            if self._running - self._leaving > width:
+                self._leaving += 1
+                return True
+        if not self._dry and not self._over:
+            self._start(width)
+        return False
 
     def settle(self) -> None:
         """Raise what went wrong first."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from typing_extensions import Buffer
+
     from launcher.core.kin import Relative
     from launcher.core.lifecycle import Event
     from launcher.core.record import Level, Memory, Staged, Synced
@@ -21,16 +23,23 @@ Stopped = Callable[[], bool]
 class Source(Protocol):
     """Where code and inputs come from. Methods raise `StoreError`, and `Cancelled` when they were stopped."""
 
-    def walk(self, folder: Location) -> Iterator[StoredObject]:
-        """Every object below a folder, in any order; a key that ends in `/` is a directory marker."""
+    def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
+        """Every object below a folder whose key comes after `after`, in the order of their keys, page by page.
+
+        A key that ends in `/` is a directory marker. What is listed later is not in memory yet.
+        """
         ...
 
     def stat(self, at: Location) -> StoredObject | None:
         """The object at exactly this key, or None."""
         ...
 
-    def fetch(self, bucket: str, item: StoredObject, path: str, stopped: Stopped) -> None:
-        """Bring that very version of an object to a new file at `path`, which must not exist; never a part of one."""
+    def read(self, bucket: str, item: StoredObject, start: int, end: int, stopped: Stopped) -> Iterator[Buffer]:
+        """The bytes from `start` to before `end` of that very version of an object, in pieces of about 1 MiB.
+
+        It ends only if all of them came. Raises "store-unranged" for a part of an object where the store answers none.
+        An item without a size (below 0) is whatever lies there now, then read from 0 to -1: its end.
+        """
         ...
 
 
@@ -45,13 +54,41 @@ class Target(Protocol):
         """Delete one object; one that is not there is no error."""
         ...
 
-    def occupied(self, folder: Location) -> bool:
-        """Whether anything lies below a folder."""
-        ...
-
 
 class Store(Source, Target, Protocol):
     """A whole store."""
+
+
+class Cache(Protocol):
+    """What this node has kept of objects that were brought before."""
+
+    def fill(self, bucket: str, item: StoredObject, target: int, stopped: Stopped) -> bool:
+        """Put an object's content into an open, empty file; False, and the file is empty: it is not here."""
+        ...
+
+    def keep(self, bucket: str, item: StoredObject, source: int, spare: int, stopped: Stopped) -> None:
+        """Take in a file that has just been brought, if its disk keeps `spare` bytes for what is still to come."""
+        ...
+
+    def free(self, path: str, wanted: int) -> bool:
+        """Give so many bytes back to the file system of `path`; False where that is another one, or nothing went."""
+        ...
+
+
+class Occupancy(Protocol):
+    """The sign in every output that a run writes there."""
+
+    def take(self, stopped: Stopped) -> None:
+        """Put it there. Raises `StageError` where another run is at work, or the output may not be written."""
+        ...
+
+    def keep(self) -> None:
+        """Renew it beside everything else until `end`."""
+        ...
+
+    def end(self, stopped: Stopped) -> None:
+        """Take it away; never raises."""
+        ...
 
 
 class Clock(Protocol):

@@ -7,31 +7,33 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from launcher.core.errors import Exit, StoreError
+from launcher.core.errors import Exit
 from launcher.core.keys import is_own
 from launcher.core.lifecycle import Failure, Phase
 from launcher.core.parse.run import Run, amended
+from launcher.core.plan import Plan
 from launcher.core.record import FailedKey, Level, Staged, Synced
 from launcher.core.redact import mask, to_json
 from launcher.core.urls import wrong_key
 from launcher.disk import reason
-from launcher.journal import Noted, Past, load, resume
-from launcher.pool import each
-from launcher.protocols import Clock, Processes, Store
+from launcher.protocols import Clock, Occupancy, Processes, Record, Store
 from launcher.report import append, event_line, write_whole
 from launcher.supervise import Desk
 from launcher.sync import Sync
+from launcher.sync.confirm import confirmed
+from launcher.sync.journal import Noted, Past, resume
+from launcher.sync.pace import Patience, patient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from launcher.core.parse.cursor import Json
-    from launcher.core.plan import Output, Plan
+    from launcher.core.plan import Output
 
     Stopped = Callable[[], bool]
 
@@ -40,7 +42,10 @@ GONE = "it was not saved by the run, and is not there any more"
 
 
 class Later(msgspec.Struct, frozen=True, kw_only=True):
-    """What putting in place needs of the world. `log_stays` is why the log may not leave, if so."""
+    """What putting in place needs of the world. `log_stays` is why the log may not leave, if so.
+
+    `retries` is what `Sync` takes it for; `occupancy` makes the sign in outputs that are written to.
+    """
 
     store: Store
     processes: Processes
@@ -48,6 +53,8 @@ class Later(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     secrets: tuple[str, ...] = ()
     log_stays: str | None = None
+    retries: Patience = patient
+    occupancy: Callable[[Plan, Record], Occupancy | None] = lambda _plan, _record: None
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +103,7 @@ def recover(plan: Plan, earlier: Run, document: Json, later: Later) -> Recovered
         entries = done.synced
         told = desk.during(Phase.REPORT, lambda stopped: attempt.tell(document, entries, stopped))
         done = msgspec.structs.replace(done, synced=entries if told is None else told)
+    desk.during(Phase.REPORT, attempt.leave)
     stop = desk.state.stopped
     return msgspec.structs.replace(done, interrupted=stop and stop.number, failure=desk.state.failure)
 
@@ -131,11 +139,12 @@ class Attempt:
         self._later = later
         self._trail = trail
         self._sync: Sync | None = None
+        self._occupancy = later.occupancy(plan, trail)
 
     def put(self, stopped: Stopped) -> Recovered:
         """Put outputs and log in their place. Raises StoreError where the store cannot be asked at all."""
         plan, later = self._plan, self._later
-        known = confirmed(plan, later.store, stopped)
+        known = confirmed(plan, later.store, stopped, later.retries)
         self._sync = Sync(
             plan,
             later.store,
@@ -146,11 +155,20 @@ class Attempt:
             journal=resume(plan.files.uploads),
             past=self._past(known),
             with_log=later.log_stays is None,
+            retries=later.retries,
         )
-        if self._sync.whole() and self._earlier.phase == "Completed":
+        if self._sync.whole(stopped) and self._earlier.phase == "Completed":
             return Recovered(synced=self._earlier.synced, done=True, changed=False)
+        if self._occupancy is not None:
+            self._occupancy.take(stopped)  # by now another run may be at work there
+            self._occupancy.keep()
         entries = self._sync.finish(stopped)
         return Recovered(done=True, synced=tuple(self._with_log(entry) for entry in entries))
+
+    def leave(self, stopped: Stopped) -> None:
+        """Take the sign away that others see in the outputs."""
+        if self._occupancy is not None:
+            self._occupancy.end(stopped)
 
     def tell(self, document: Json, synced: tuple[Synced, ...], stopped: Stopped) -> tuple[Synced, ...]:
         """Bring events and run.json up to date, on the node and at the target; the entries with what failed of it."""
@@ -193,42 +211,6 @@ class Attempt:
     def _published(self, synced: tuple[Synced, ...], paths: Sequence[str], stopped: Stopped) -> tuple[Synced, ...]:
         failed = self._sync.publish(paths, stopped) if self._sync is not None else ()
         return _failing(synced, failed)
-
-
-def confirmed(plan: Plan, store: Store, stopped: Stopped) -> dict[str, tuple[Noted, ...]]:
-    """What the journal says is in place and the store says too, by the name of the output. Raises StoreError."""
-    latest: dict[str, dict[str, Noted]] = {output.name: {} for output in plan.outputs}
-    targets = {output.name: output.target.folder.url for output in plan.outputs}
-    for one in load(plan.files.uploads):
-        if targets.get(one.channel) == one.target:
-            latest[one.channel][one.key] = one
-    return {
-        output.name: _confirmed(latest[output.name].values(), output, store, plan.transfers, stopped)
-        for output in plan.outputs
-    }
-
-
-def _confirmed(
-    noted: Iterable[Noted], output: Output, store: Store, threads: int, stopped: Stopped
-) -> tuple[Noted, ...]:
-    kept: list[Noted] = []
-    refused = threading.Event()
-
-    def look(one: Noted, _: Stopped) -> None:
-        if refused.is_set():
-            return
-        try:
-            found = store.stat(output.target.child(one.key))
-        except StoreError as error:
-            if error.exit_code != Exit.REFUSED:
-                raise
-            refused.set()  # who may write but not read puts all of it again
-            return
-        if found is not None and found.size == one.size:
-            kept.append(one)
-
-    each(look, noted, threads, stopped, apart=True)
-    return () if refused.is_set() else tuple(kept)
 
 
 def _is_gone(output: Output, key: str) -> bool:

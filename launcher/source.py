@@ -11,8 +11,18 @@ from launcher.core.bootfile import LONGEST_SOURCE, undeclared, warning_for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from launcher.core.plan import Plan
+
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """A link may lead anywhere and a FIFO may block for ever: neither is looked into."""
+
+
+def boot_file_warnings(plan: Plan) -> Sequence[str]:
+    """What the staged boot file will refuse, unless the plan knew it already."""
+    if plan.code is None or plan.code.boot_file is None:
+        return ()
+    warning = boot_file_warning(plan.code.boot_file, plan.processes[0].argv[2:])
+    return (warning,) if warning and warning not in plan.warnings else ()
 
 
 def boot_file_warning(path: str, argv: Sequence[str]) -> str | None:

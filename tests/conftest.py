@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fronts import front
+from hypothesis import HealthCheck, settings
 from rig import Rig
 from servers import LOCALFS, AnyStore, S3Server, fresh_bucket, moto, rclone
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # A runner under nohup hands an ignored SIGHUP down to every child; the tests are about signals that arrive.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# No test asserts a time, and none fails for one that a busy machine took.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,18 @@ ECHO = """
 import json, os, sys
 print(json.dumps({"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}))
 """
+COPY_TREE = """
+import os, shutil, sys
+source, target = (each.partition("=")[2] for each in sys.argv[1:3])
+shutil.copytree(source, target, dirs_exist_ok=True)
+print("copied", flush=True)
+"""
+"""Brings every file of the one input to the one output."""
+
+
+def tree(top: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its relative path."""
+    return {str(path.relative_to(top)): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,11 @@ class Rig:
         return self.job["algorithm"]
 
     @property
+    def inputs(self) -> Path:
+        """Where the boot file finds its input."""
+        return self.root / "home/ma-user/modelarts/inputs/data_url_0"
+
+    @property
     def output(self) -> str:
         """Where the boot file writes its output."""
         return str(self.root / "home/ma-user/modelarts/outputs/train_url_0")
@@ -87,6 +104,25 @@ class Rig:
         self.store.seed(
             self.bucket, {"code/train.py": boot.encode(), **{f"code/{k}": v for k, v in (more or {}).items()}}
         )
+
+    @property
+    def shuts_output(self) -> str:
+        """Code with which a boot file lays a file in place of the output's folder in a store that is a directory.
+
+        Whoever takes that file away lets uploads pass again.
+        """
+        folder = self.output_in_store
+        return (
+            f"import os\nos.rename({str(folder)!r}, {str(self.folder / 'aside')!r})\n"
+            f"open({str(folder)!r}, 'w').close()\n"
+        )
+
+    @property
+    def output_in_store(self) -> Path:
+        """The output's folder in a store that is a directory."""
+        if self.store.directory is None:
+            raise AssertionError("the store is no directory")
+        return self.store.directory / self.bucket / "out"
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The launcher's environment: the test's own, the store's, and nothing of a launcher's."""
@@ -120,6 +156,7 @@ class Rig:
         env: Mapping[str, str] | None = None,
         text: str | None = None,
         store: bool = True,
+        timeout: float = 100,
     ) -> Result:
         """Run the launcher to its end."""
         done = subprocess.run(
@@ -128,7 +165,7 @@ class Rig:
             input=text,
             capture_output=True,
             check=False,
-            timeout=100,
+            timeout=timeout,
             encoding="utf-8",
             errors="surrogateescape",
         )
@@ -181,7 +218,8 @@ class Rig:
     def stored(self, prefix: str = "out/") -> dict[str, bytes]:
         """What lies in the store below a prefix, without the launcher's own folder."""
         names = [key for key in self.store.listing(self.bucket, prefix) if "/.launcher/" not in key]
-        return {key.removeprefix(prefix): self.store.read(self.bucket, key) for key in names}
+        found = self.store.read_all(self.bucket, names)
+        return {key.removeprefix(prefix): content for key, content in found.items()}
 
     def with_job(self, **changes: Any) -> Rig:
         """The same rig with members of the algorithm changed."""

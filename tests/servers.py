@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 ACCESS_KEY = "launcherkey"
@@ -111,11 +111,16 @@ class S3Server:
 
     def read(self, bucket: str, key: str) -> bytes:
         """The whole object."""
+        return self.read_all(bucket, (key,))[key]
+
+    def read_all(self, bucket: str, keys: Iterable[str]) -> dict[str, bytes]:
+        """Whole objects, by their keys."""
+        found: dict[str, bytes] = {}
         with self.client() as client:
-            body = client.get_object(Bucket=bucket, Key=key)["Body"]
-            with contextlib.closing(body):
-                content: bytes = body.read()
-        return content
+            for key in keys:
+                with contextlib.closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+                    found[key] = body.read()
+        return found
 
     def listing(self, bucket: str, prefix: str = "") -> dict[str, int]:
         """Every key below a prefix and its size."""
@@ -187,6 +192,12 @@ class AnyStore:
         if self.server is not None:
             return self.server.read(bucket, key)
         return (self._directory / bucket / key).read_bytes()
+
+    def read_all(self, bucket: str, keys: Iterable[str]) -> dict[str, bytes]:
+        """Whole objects, by their keys."""
+        if self.server is not None:
+            return self.server.read_all(bucket, keys)
+        return {key: self.read(bucket, key) for key in keys}
 
     def listing(self, bucket: str, prefix: str = "") -> dict[str, int]:
         """Every key below a prefix and its size; directory markers are left out."""

@@ -91,6 +91,9 @@ class Staged(msgspec.Struct, **STRICT):
     objects: int
     bytes: int
     seconds: float
+    kept: int
+    cached: int
+    retries: int
 
 
 class Failed(msgspec.Struct, **STRICT):
@@ -108,6 +111,7 @@ class Synced(msgspec.Struct, **STRICT):
     objects: int
     bytes: int
     seconds: float
+    retries: int
     failed: list[Failed]
     manifest: str | None
 
@@ -195,6 +199,8 @@ def contradictions(run: Told) -> Iterator[str]:
         yield f"{run.phase}, and the cause is {run.cause}"
     if any((process.exit_code is None) == (process.signal is None) for process in run.processes):
         yield f"either an exit code or a signal: {run.processes}"
+    if any(entry.cached > entry.objects for entry in run.staged):
+        yield f"more came from the cache than came: {run.staged}"
     yield from _ends(run, run.own_code)
 
 

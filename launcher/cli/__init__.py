@@ -19,6 +19,7 @@ COMMANDS = {
     "preview": "Show what run would do, and touch nothing.",
     "validate": "Check algorithm and job files.",
     "sync": "Put in place what a run could not.",
+    "verify": "Check a finished output against its manifests.",
     "explain": "Say why a run ended as it did, in words.",
 }
 

@@ -14,7 +14,7 @@ from launcher.core.errors import Exit, PlanError, SpecError
 from launcher.core.plan import Plan
 from launcher.core.planning import plan as decide
 from launcher.core.redact import mask, plan_secrets, secret_values
-from launcher.core.settings import read_settings
+from launcher.core.settings import Settings, read_settings
 from launcher.source import boot_file_warning
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: Plan
     opened: Opened
+    settings: Settings
     secrets: tuple[str, ...]
 
     @property
@@ -57,7 +58,7 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...])
     plan = decide(completed.job, facts, [*opened.warnings, *map(str, completed.warnings)])
     plan = _with_boot_file_warning(plan, opened)
     secrets = plan_secrets(plan, (*own, *opened.secrets()))
-    return Ready(plan=plan, opened=opened, secrets=secrets)
+    return Ready(plan=plan, opened=opened, settings=settings, secrets=secrets)
 
 
 def need_store(ready: Ready) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,7 @@ from launcher.cli.claim import Claim
 from launcher.cli.interrupts import Interrupted, interruptible
 from launcher.cli.leftovers import clear_leftovers, owes
 from launcher.cli.machine import TERMINATION_LOG, absolute, find_program
+from launcher.cli.occupied import sign
 from launcher.cli.options import job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError
@@ -30,12 +32,14 @@ from launcher.core.layout import Layout
 from launcher.core.outcome import Outcome, exit_code, never_began, sentence
 from launcher.core.redact import mask, plan_secrets, spellings, to_json
 from launcher.core.termination import termination_message
-from launcher.job import World
 from launcher.job import run as run_job
+from launcher.protocols import Cache
 from launcher.report import as_document, refusal, write_where_asked, write_whole
 from launcher.streams.lines import ServiceLog
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
+from launcher.streams.screen import Screen, screen
+from launcher.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +58,8 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     environ = dict(os.environ)
     err = Outlet(2, "stderr")
-    lines = ServiceLog(err)
+    terminal = None if quiet or sys.stderr is None else screen(err, 2, environ, sys.stderr.encoding)
+    lines = ServiceLog(terminal or err)
     logger = logging.getLogger("launcher")
     logger.addHandler(lines)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
@@ -69,31 +74,42 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     except Exception as error:
         _leave_word(options, environ, claim, refusal(_as_ours(error)))
         raise
-    ready, secrets, log = begun.ready, begun.secrets, begun.log
-    clock = SystemClock()
+    ended = _carried_out(begun, environ, lines, (err, terminal))
+    if terminal is not None:
+        terminal.close()
+    return _said(ended, begun.secrets)
+
+
+def _carried_out(
+    begun: _Begun, environ: Mapping[str, str], lines: ServiceLog, shown: tuple[Outlet, Screen | None]
+) -> Outcome:
+    """Open the world, and let `job.run` have it."""
+    plan, clock = begun.ready.plan, SystemClock()
     # The roll is there before the first child is, and stays until the last one is gone.
     with (
-        Roll(ready.plan.files.roll, clock.now()) as roll,
+        Roll(plan.files.roll, clock.now()) as roll,
         SystemProcesses(enrol=roll.enrol, left=roll.keep) as processes,  # from here on a signal is heard and answered
     ):
-        lines.open(log)
+        lines.open(begun.log)
         world = World(
-            store=ready.store,
+            store=begun.ready.store,
             processes=processes,
             clock=clock,
             meter=Cgroup(),
             environ=roll.marked({name: value for name, value in environ.items() if not name.startswith("LAUNCHER_")}),
-            log=log,
+            log=begun.log,
             out=Outlet(1, "stdout"),
-            err=err,
+            err=shown[0],
+            terminal=shown[1],
             spy=find_program(("py-spy",), f"{os.path.dirname(sys.executable)}:{environ.get('PATH', '')}"),
-            secrets=secrets,
+            secrets=begun.secrets,
+            cache=begun.cache,
+            occupancy=partial(sign, begun.ready.store, clock),
             owed=begun.owed,
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
-        ended = run_job(ready.plan, world)
-    return _said(ended, secrets)
+        return run_job(plan, world)
 
 
 def _said(ended: Outcome, secrets: Sequence[str]) -> int:
@@ -109,6 +125,7 @@ class _Begun(Struct, frozen=True, kw_only=True):
     ready: Ready
     secrets: tuple[str, ...]
     log: LogFile
+    cache: Cache | None
     owed: bool
 
 
@@ -126,7 +143,18 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _B
         ready = replace(ready, plan=replace(ready.plan, warnings=(*ready.plan.warnings, *told)))
     hidden = [each.encode(errors="surrogateescape") for each in secrets]
     log = LogFile(ready.plan.files.log, ready.plan.logs, secrets=hidden)
-    return _Begun(ready=ready, secrets=secrets, log=log, owed=owed)
+    return _Begun(ready=ready, secrets=secrets, log=log, cache=_cache(ready), owed=owed)
+
+
+def _cache(ready: Ready) -> Cache | None:
+    """The node's cache, where the settings name one. Raises StageError."""
+    if ready.settings.cache is None:
+        return None
+    from launcher.cache import Cache as NodeCache
+
+    facts, directory = ready.opened.facts, ready.opened.directory
+    where = facts.endpoint if facts else f"file://{directory}"
+    return NodeCache(absolute(ready.settings.cache), ready.settings.cache_bytes, where)
 
 
 def _as_ours(error: Exception) -> LauncherError:

@@ -101,16 +101,18 @@ def _directory(named: str) -> Opened:
 
 def _object_store(endpoint: str, environ: Mapping[str, str], settings: Settings) -> Opened:
     from launcher.adapters import boto, obs
+    from launcher.cli.network import proxy_for, read_bundle
 
     verify = environ.get("S3_VERIFY_SSL", "1") != "0"
+    authorities = read_bundle(settings.ca_bundle) if settings.ca_bundle else b""
     bundle = missing_certificates(environ, CERTIFICATES) if endpoint.startswith("https://") and verify else None
     if bundle:
         # the one word that obstore hears; children have the environment that was read before
         os.environ["SSL_CERT_FILE"] = bundle
     chain = boto.Chain()
 
-    def keys() -> tuple[str, str, str | None]:
-        found = _environment_keys(environ) or chain.keys()
+    def keys(*, fresh: bool = False) -> tuple[str, str, str | None]:
+        found = _environment_keys(environ) or chain.keys(fresh=fresh)
         if found is None:
             raise StoreError(
                 f"no credentials for {endpoint}",
@@ -121,16 +123,22 @@ def _object_store(endpoint: str, environ: Mapping[str, str], settings: Settings)
         return found
 
     def credentials() -> obs.Credentials:
-        access_key, secret_key, token = keys()
+        access_key, secret_key, token = keys(fresh=True)
         return obs.Credentials(access_key=access_key, secret_key=secret_key, token=token)
 
     told = obs.Settings(
+        authorities=authorities,
+        encryption=settings.encryption or "",
+        proxy=proxy_for(endpoint, environ),
         endpoint=endpoint,
         region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "",
         addressing="path" if settings.addressing == "path" else "virtual" if settings.addressing else None,
         verify_ssl=verify,
     )
-    odd = boto.BotoStore(endpoint, told.signing_region, keys, path_style=told.path_style, verify_ssl=verify)
+    trusted = settings.ca_bundle if verify else False
+    odd = boto.BotoStore(
+        endpoint, told.signing_region, keys, path_style=told.path_style, verify=trusted, proxy=told.proxy
+    )
     insecure = f"S3_VERIFY_SSL=0: the certificate of {endpoint} is not checked"
     return Opened(
         store=obs.ObsStore(told, credentials, odd),
@@ -171,30 +179,21 @@ def _location(url: str) -> Location:
 
 
 def _read(store: Store, at: Location) -> bytes:
-    """A small object, by way of a file that nobody else sees; the store is asked on a worker thread."""
-    import tempfile
-
+    """A small object, asked for on a worker thread, again where that can help."""
     from launcher.pool import each
+    from launcher.retry import Retries
 
-    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
-        path = f"{folder}/document"
-        each(lambda place, stopped: _fetch(store, place, path, stopped), (at,), 1, lambda: False, apart=True)
-        with open(path, "rb") as file:
-            return file.read()
+    found: list[bytes] = []
+    retries = Retries()
 
+    def look(place: Location, stopped: Callable[[], bool]) -> None:
+        found.append(retries.call(lambda: _document(store, place, stopped), stopped))
 
-def _scratch() -> str | None:
-    """Where a read-only root file system leaves a place; None where the usual one will do."""
-    import tempfile
-
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        return "/dev/shm"  # noqa: S108 - memory of this pod, in a folder of its own that nobody else may enter
-    return None
+    each(look, (at,), 1, lambda: False, apart=True)
+    return found[0]
 
 
-def _fetch(store: Store, at: Location, path: str, stopped: Callable[[], bool]) -> None:
+def _document(store: Store, at: Location, stopped: Callable[[], bool]) -> bytes:
     item = store.stat(at)
     if item is None:
         raise StoreError(
@@ -209,4 +208,4 @@ def _fetch(store: Store, at: Location, path: str, stopped: Callable[[], bool]) -
             code="document-too-large",
             action="Is this a job file at all?",
         )
-    store.fetch(at.bucket, item, path, stopped)
+    return b"".join(store.read(at.bucket, item, 0, item.size, stopped))

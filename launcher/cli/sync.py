@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ from launcher.cli.claim import Claim
 from launcher.cli.interrupts import Interrupted, interruptible
 from launcher.cli.leftovers import clear_leftovers
 from launcher.cli.machine import absolute
+from launcher.cli.occupied import sign
 from launcher.cli.options import request
 from launcher.cli.prepare import prepare
 from launcher.cli.stores import HOW_TO_NAME_A_STORE, open_store
@@ -91,14 +93,16 @@ def command(run_json: str, as_json: bool, verbose: bool, **options: Any) -> int:
     except Interrupted as stop:
         return _broken_off(stop.number, "uploads began")
     gc.enable()
+    clock = SystemClock()
     with SystemProcesses() as processes:
         later = Later(
             store=ready.store,
             processes=processes,
-            clock=SystemClock(),
+            clock=clock,
             grace=ready.plan.grace if options["grace"] is None else options["grace"],
             secrets=ready.secrets,
             log_stays=ready.log_stays,
+            occupancy=partial(sign, ready.store, clock),
         )
         done = recover(ready.plan, ready.left.earlier, ready.left.document, later)
     _tell(done, ready.secrets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launcher.core.redact import MASK, redact
-from launcher.journal import heading
+from launcher.sync.journal import heading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

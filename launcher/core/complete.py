@@ -16,11 +16,12 @@ from launcher.core.parse.forms import no_text
 from launcher.core.parse.job import wrong_variable
 from launcher.core.parse.parameters import NAME, NAME_MEANING
 from launcher.core.parse.places import BAD_CHANNEL, BAD_URL
+from launcher.core.settings import ANNOTATIONS
+from launcher.core.sources import check_constraints, placed
 from launcher.core.spec import (
     Constraint,
     Hyperparameter,
     InputChannel,
-    InputRemote,
     Job,
     JobAlgorithm,
     JobConfig,
@@ -40,7 +41,6 @@ Channel = TypeVar("Channel", InputChannel, OutputChannel)
 NO_VALUE = "ModelArts.2766"
 NOT_EDITABLE = "ModelArts.2814"
 UNKNOWN_ALGORITHM = "ModelArts.2755"
-UNKNOWN_DATASET = "ModelArts.2782"
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +95,10 @@ def complete(job: Job, algorithm: Algorithm | None, overrides: Overrides) -> Com
         merged,
         parameters=_parameters(own, base, overrides, log),
         environments=_variables(own, overrides, log),
-        inputs=_placed(merged.inputs, overrides, log),
+        inputs=placed(merged.inputs, overrides.datasets, log),
     )
+    check_constraints(merged.inputs, log)
+    _check_annotations(job, merged, log)
     check_code(At(None, "algorithm", log), merged)
     check_names(At(None, "algorithm", log), merged)
     _check_places(merged, log)
@@ -197,36 +199,12 @@ def _variables(own: JobAlgorithm, overrides: Overrides, log: Log) -> Mapping[str
     return laid
 
 
-def _placed(inputs: tuple[InputChannel, ...], overrides: Overrides, log: Log) -> tuple[InputChannel, ...]:
-    """Inputs whose datasets have become places; a dataset's place comes from its body or from `--dataset`."""
-    known = dict(overrides.datasets)
-    found = [one.remote.dataset for one in inputs if one.remote and one.remote.dataset]
-    wanted = [f"{dataset.id}/{dataset.version_id}" for dataset in found]
-    for name in sorted(known.keys() - set(wanted)):
-        At(None, f"--dataset {name}", log).warn(
-            f"no input of the job is this dataset; it has: {', '.join(wanted) or 'none'}"
-        )
-    placed = []
-    for index, each in enumerate(inputs):
-        dataset = each.remote.dataset if each.remote else None
-        if dataset is None:
-            placed.append(each)
-            continue
-        at = At(None, f"algorithm.inputs[{index}].remote.dataset", log)
-        name = f"{dataset.id}/{dataset.version_id}"
-        url = known.get(name) or dataset.obs_url
-        if not url:
-            at.wrong(
-                f"only the service knows where dataset {name} lies; say it with --dataset {name}=obs://bucket/key/",
-                UNKNOWN_DATASET,
-            )
-            continue
-        if url.endswith(".manifest"):
-            at.wrong(
-                f"{url} is a manifest, which this version does not read; give the folder of the data", UNKNOWN_DATASET
-            )
-        placed.append(msgspec.structs.replace(each, remote=InputRemote(obs=ObsPlace(obs_url=url))))
-    return tuple(placed)
+def _check_annotations(job: Job, merged: JobAlgorithm, log: Log) -> None:
+    annotations = job.metadata.annotations or {}
+    if any(name.startswith(ANNOTATIONS) for name in annotations):
+        from launcher.core.annotations import read_annotations  # noqa: PLC0415 - most jobs have none
+
+        read_annotations(annotations, [one.name for one in merged.inputs], [one.name for one in merged.outputs], log)
 
 
 def _check_places(merged: JobAlgorithm, log: Log) -> None:

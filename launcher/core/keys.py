@@ -24,6 +24,8 @@ OWN = ".launcher"
 """The launcher's own folder in an output; it is neither staged nor synced."""
 PART = ".launcher-part-"
 """How the name of a file begins that is still on its way."""
+LASTING = f"{PART}of-"
+"""The same, where what has come of it is of use to the next start."""
 PATH_MOST = 4095
 """Bytes of a path on Linux: PATH_MAX without the closing NUL."""
 KEY_MOST = 1024
@@ -88,7 +90,7 @@ def arrange(
     listed = own = size = 0
     for item in listing:
         listed += 1
-        relative = _relative(item.key, folder, room)
+        relative = relative_path(item.key, folder, room)
         if is_own(relative):
             own += 1
         elif relative.endswith("/"):
@@ -99,13 +101,35 @@ def arrange(
             size += item.size
         if limits and max(listed, len(files) + len(folders)) > limits.entries * GIVE_UP:
             raise _too_many(folder, f"more than {limits.entries * GIVE_UP:,}", limits)
-    clash = min(files.keys() & folders, default=None)
-    if clash is not None:
-        raise _clash(f"{files[clash].key!r} is an object and a folder at once", folder)
+    both = min(files.keys() & folders, default=None)
+    if both is not None:
+        raise clash(f"{files[both].key!r} is an object and a folder at once", folder)
     done = Arrangement(files=files, folders=tuple(sorted(folders)), bytes=size, listed=listed, own=own)
     if limits:
         _check_limits(done, folder, limits)
     return done
+
+
+def relative_path(key: str, folder: Location, room: int) -> str:
+    """What a key is below a folder; nothing for the folder itself. Raises `StageError` for one that is no path."""
+    if not key.startswith(folder.key):
+        raise _refused(key, f"it does not lie below {folder.url}")
+    relative = key[len(folder.key) :]
+    wrong = wrong_key(relative)
+    if wrong:
+        raise _refused(key, wrong)
+    if len(relative) * 4 > room and len(relative.encode()) > room:
+        raise _refused(key, f"a path of {len(relative.encode())} bytes ({room} is the most here)")
+    return relative
+
+
+def clash(what: str, folder: Location) -> StageError:
+    """Refuse two keys that cannot stand side by side."""
+    return StageError(
+        f"{what} under {folder.url}; no file system can hold both",
+        code="key-clash",
+        action="Rename or remove one of the two in the store.",
+    )
 
 
 def arrange_one(item: Item, at: Location) -> Arrangement[Item]:
@@ -127,16 +151,27 @@ def part_name(number: int) -> str:
     return f"{PART}{number}"
 
 
-def folding_clash(paths: Iterable[str]) -> tuple[str, str] | None:
-    """Find two paths that a file system which folds case and Unicode forms takes for one."""
+def is_lasting(path: str) -> bool:
+    """Whether a file is a large object's that is still on its way."""
+    return path.rpartition("/")[2].startswith(LASTING)
+
+
+def lasting_part_stem(key: str, etag: str, size: int) -> str:
+    """How the name of a large object's temporary file begins, at each start, so that what has come of it is found.
+
+    What follows must be new for each such file: with a name used again, what was noted of an older one would be taken
+    for true of it.
+    """
+    from hashlib import sha256  # noqa: PLC0415 - for large objects only
+
+    return f"{LASTING}{sha256(f'{key} {etag} {size}'.encode()).hexdigest()[:24]}-"
+
+
+def folded(path: str) -> str:
+    """What a path is to a file system that folds case and Unicode forms."""
     from unicodedata import normalize  # noqa: PLC0415 - asked only where the file system folds
 
-    seen: dict[str, str] = {}
-    for path in paths:
-        other = seen.setdefault(normalize("NFC", normalize("NFC", path).casefold()), path)
-        if other != path:
-            return other, path
-    return None
+    return normalize("NFC", normalize("NFC", path).casefold())
 
 
 def plain_md5(etag: str) -> str | None:
@@ -174,18 +209,6 @@ def human_size(size: float) -> str:
     return f"{size:,.1f} TB"
 
 
-def _relative(key: str, folder: Location, room: int) -> str:
-    if not key.startswith(folder.key):
-        raise _refused(key, f"it does not lie below {folder.url}")
-    relative = key[len(folder.key) :]
-    wrong = wrong_key(relative)
-    if wrong:
-        raise _refused(key, wrong)
-    if len(relative) * 4 > room and len(relative.encode()) > room:
-        raise _refused(key, f"a path of {len(relative.encode())} bytes ({room} is the most here)")
-    return relative
-
-
 def _add_folder(folders: set[str], path: str) -> None:
     while path and path not in folders:
         folders.add(path)
@@ -207,14 +230,6 @@ def _refused(key: str, wrong: str) -> StageError:
         f"the key {key!r} cannot be a file here: {wrong}",
         code="key-refused",
         action="Rename or remove this object in the store.",
-    )
-
-
-def _clash(what: str, folder: Location) -> StageError:
-    return StageError(
-        f"{what} under {folder.url}; no file system can hold both",
-        code="key-clash",
-        action="Rename or remove one of the two in the store.",
     )
 
 

@@ -20,7 +20,7 @@ VERSION = 1
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One object that was put: its key below the folder, its bytes, their SHA-256 in hex, and when (RFC 3339)."""
 
     key: str

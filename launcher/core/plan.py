@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
+from launcher.core.dataset import Rules
 from launcher.core.urls import Location
 
 
@@ -47,10 +49,23 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
+class Patterns(msgspec.Struct, frozen=True, kw_only=True):
+    """Which files of a channel count: those that one of `include` fits (all, if empty) and none of `exclude` does."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
 class Input(Channel, frozen=True, kw_only=True):
-    """One input channel and where its objects come from."""
+    """One input channel and where its objects come from. `extract`: it is one archive, which is unpacked on its way.
+
+    `dataset`: it is a manifest, or a folder with one, whose samples are brought with it.
+    """
 
     source: Location
+    patterns: Patterns = Patterns()
+    extract: bool = False
+    dataset: Rules | None = None
 
 
 class Output(Channel, frozen=True, kw_only=True):
@@ -59,6 +74,7 @@ class Output(Channel, frozen=True, kw_only=True):
     target: Location
     predownload: bool
     period: float
+    patterns: Patterns = Patterns()
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +97,18 @@ class CodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 32
 
 
+class Transfers(msgspec.Struct, frozen=True, kw_only=True):
+    """How staging and syncing use the node: transfers at once, bytes of memory for them, seconds for all staging.
+
+    `extract_ratio` is how many times its size an archive may grow to.
+    """
+
+    most: int = 128
+    memory_bytes: int = 256 * 1024**2
+    stage_timeout: float | None = None
+    extract_ratio: int = 100
+
+
 class LogRules(msgspec.Struct, frozen=True, kw_only=True):
     """How the log is kept: when a segment is full, what it takes in a minute, and whether lines name their rank."""
 
@@ -92,13 +120,15 @@ class LogRules(msgspec.Struct, frozen=True, kw_only=True):
 class Files(msgspec.Struct, frozen=True, kw_only=True):
     """Where the launcher's own documents lie on the node.
 
-    `uploads` notes every file that is in its place, `roll` the processes that run: both outlive a killed launcher.
+    `staged` and `uploads` note every file that is in its place, `roll` the processes that run: they outlive a killed
+    launcher.
     """
 
     log: str
     run_json: str
     events: str
     plan: str
+    staged: str
     uploads: str
     roll: str
     termination: str | None
@@ -125,6 +155,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     logs: LogRules
     grace: float
     stop_after: float | None
-    transfers: int
+    transfers: Transfers
+    in_use: Literal["refuse", "warn"]
     language: str
     warnings: tuple[str, ...]

@@ -11,7 +11,10 @@ from launcher.core.environ import Scene, boot_environment, interpreters
 from launcher.core.errors import Exit, PlanError, Problem, SpecError
 from launcher.core.layout import Layout, nested
 from launcher.core.parse.algorithm import code_below
-from launcher.core.plan import Code, Files, Input, JobName, Node, Output, Plan, Process
+from launcher.core.parse.cursor import Log
+from launcher.core.plan import Code, Files, Input, JobName, Node, Output, Patterns, Plan, Process
+from launcher.core.settings import ANNOTATIONS
+from launcher.core.sources import rules_of
 from launcher.core.spec import JobAlgorithm
 from launcher.core.topology import accelerators, node
 from launcher.core.urls import Location, parse_location
@@ -19,6 +22,7 @@ from launcher.core.urls import Location, parse_location
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from launcher.core.annotations import JobSettings
     from launcher.core.facts import Facts
     from launcher.core.spec import Job
 
@@ -39,8 +43,9 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
     this = node(job, facts)
     name = job_name(job, facts, this)
     code = _code(algorithm, layout)
-    inputs = _inputs(algorithm, layout, facts.settings.language)
-    outputs = _outputs(algorithm, layout, facts.settings.language)
+    own = _own_settings(job)
+    inputs = _inputs(algorithm, layout, facts, own)
+    outputs = _outputs(algorithm, layout, facts.settings.language, own)
     _check_folders(layout, code, inputs, outputs)
     if any(layout.cache == each.path or layout.cache.startswith(f"{each.path}/") for each in (*inputs, *outputs)):
         facts = msgspec.structs.replace(facts, cache=False)  # scratch files are no output
@@ -75,6 +80,7 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
         grace=facts.settings.grace,
         stop_after=_stop_after(job, facts),
         transfers=facts.settings.transfers,
+        in_use=facts.settings.in_use,
         language=facts.settings.language,
         warnings=(*warnings, *_warnings(job, algorithm, inputs, outputs)),
     )
@@ -98,20 +104,37 @@ def _code(algorithm: JobAlgorithm, layout: Layout) -> Code | None:
     return Code(source=source, path=path, boot_file=f"{path}/{relative}" if relative else None)
 
 
-def _inputs(algorithm: JobAlgorithm, layout: Layout, language: str) -> tuple[Input, ...]:
+def _own_settings(job: Job) -> JobSettings | None:
+    """What the job's annotations say; what is wrong with them was told when it was completed."""
+    annotations = job.metadata.annotations or {}
+    if job.algorithm is None or not any(name.startswith(ANNOTATIONS) for name in annotations):
+        return None
+    from launcher.core.annotations import read_annotations  # noqa: PLC0415 - most jobs have none
+
+    inputs, outputs = ([each.name for each in channels] for channels in (job.algorithm.inputs, job.algorithm.outputs))
+    return read_annotations(annotations, inputs, outputs, Log())
+
+
+def _inputs(algorithm: JobAlgorithm, layout: Layout, facts: Facts, own: JobSettings | None) -> tuple[Input, ...]:
+    settings = facts.settings
+    missing = settings.dataset_missing if own is None or own.dataset_missing is None else own.dataset_missing
+    buckets = settings.dataset_buckets if own is None or own.dataset_buckets is None else own.dataset_buckets
     return tuple(
         Input(
             name=each.name,
-            description=each.description or INPUT_DESCRIPTION[language],
+            description=each.description or INPUT_DESCRIPTION[settings.language],
             field=f"inputs[{index}].remote.obs.obs_url",
             source=_place(each.remote.obs.obs_url if each.remote and each.remote.obs else None),
             path=layout.input(each.name, index, each.local_dir),
+            patterns=own.patterns_of(each.name) if own else Patterns(),
+            extract=own is not None and each.name in own.extract,
+            dataset=rules_of(each, missing, buckets),
         )
         for index, each in enumerate(algorithm.inputs)
     )
 
 
-def _outputs(algorithm: JobAlgorithm, layout: Layout, language: str) -> tuple[Output, ...]:
+def _outputs(algorithm: JobAlgorithm, layout: Layout, language: str, own: JobSettings | None) -> tuple[Output, ...]:
     return tuple(
         Output(
             name=each.name,
@@ -121,6 +144,7 @@ def _outputs(algorithm: JobAlgorithm, layout: Layout, language: str) -> tuple[Ou
             path=layout.output(each.name, index, each.local_dir),
             predownload=bool(each.prefetch_to_local),
             period=float(each.period) if each.period else DEFAULT_PERIOD,
+            patterns=own.patterns_of(each.name) if own else Patterns(),
         )
         for index, each in enumerate(algorithm.outputs)
     )
@@ -203,6 +227,7 @@ def _files(layout: Layout, name: JobName, facts: Facts) -> Files:
         run_json=f"{layout.log_dir}/run.json",
         events=f"{layout.log_dir}/events.jsonl",
         plan=f"{layout.log_dir}/plan.json",
+        staged=f"{layout.log_dir}/.launcher-staged",
         uploads=f"{layout.log_dir}/.launcher-uploads.jsonl",
         roll=f"{layout.log_dir}/.launcher-processes.json",
         termination=facts.termination,

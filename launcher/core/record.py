@@ -13,7 +13,11 @@ LATE = "not uploaded in time"
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
-    """What one channel brought to the node. Sizes in bytes, durations in seconds."""
+    """What one channel brought to the node. Sizes in bytes, durations in seconds.
+
+    Of the `objects` that were brought `cached` came from the node's own cache; `kept` were there already, and are not
+    among them. `retries` are requests that were made again.
+    """
 
     channel: str
     kind: Kind
@@ -22,6 +26,9 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     bytes: int
     seconds: float
+    kept: int = 0
+    cached: int = 0
+    retries: int = 0
 
 
 class FailedKey(msgspec.Struct, frozen=True):
@@ -39,8 +46,20 @@ class Synced(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     bytes: int
     seconds: float
+    retries: int = 0
     failed: tuple[FailedKey, ...] = ()
     manifest: str | None = None
+
+
+class Moving(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one channel is: what has moved, of what is known so far; `listed`: no more will be known later."""
+
+    label: str
+    objects: int
+    bytes: int
+    known_objects: int
+    known_bytes: int
+    listed: bool
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from launcher.core.errors import Exit, StoreError
-from launcher.core.storeverdicts import BY_CODE, BY_STATUS, VERDICTS
+from launcher.core.storeverdicts import BY_CODE, BY_STATUS, BY_TEXT, VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     request_id: str | None = None
     region: str | None = None
+    sent_at: str | None = None
+    store_time: str | None = None
     foreign: bool = False
     symptom: str | None = None
 
@@ -43,7 +45,8 @@ _SYMPTOMS = (
         r"ConnectionRefused|Connection refused|NetworkUnreachable|HostUnreachable|No route to host|unreachable",
     ),
     ("timeout", r"TimedOut|timed out|kind: Timeout|Timeout"),
-    ("unranged", r"NotPartial|non-partial response"),
+    ("listing", r"PaginationError"),
+    ("unranged", r"NotPartial|non-partial response|UnexpectedRange"),
     ("odd", r"invalid path|InvalidPath|Could not parse path"),
     ("region", r"BareRedirect|redirect without LOCATION|following redirect"),
     (
@@ -54,9 +57,17 @@ _SYMPTOMS = (
     ("broken", r"ConnectionReset|reset by peer|IncompleteBody|IncompleteMessage|UnexpectedEof|body error|Broken pipe"),
     ("broken", r"kind: Interrupted|kind: Decode|ConnectionClosedError|IncompleteRead|ResponseStreamingError"),
 )
+_UNHEARD = {"dns", "refused", "timeout", "silent", "proxy"}
+_SERVER_ERRORS = 500
 _ENOSPC, _EROFS, _EDQUOT = 28, 30, 122  # of Linux
+_TRIES = {"store-unreachable": 3, "store-busy": 10, "store-broken": 6, "store-listing": 2, "store-renewed": 2}
+"""How often a request is made at most. What is not here is told at once: it cannot get better by itself."""
+_PROVEN_TRIES = {**_TRIES, "store-unreachable": 8}
+_REACH_PATIENCE = 10.0
 _PATIENCE = 20.0
-_TRANSIENT = {"store-busy", "store-unreachable", "store-broken"}
+_PROVEN_PATIENCE = 60.0
+_WAIT = 0.5
+_LONGEST_WAIT, _LONGEST_SLOW_WAIT = 8.0, 20.0
 _UNSEEN = re.compile(r"[?&][A-Za-z0-9_-]*(?:signature|token|credential|accesskeyid|secret)[^\s&\"']*", re.IGNORECASE)
 
 
@@ -74,19 +85,29 @@ def read_answer(text: str) -> Answer:
         message=_element("Message", content),
         request_id=_element("RequestId", content),
         region=_element("Region", content) or _element("Endpoint", content),
+        sent_at=_element("RequestTime", content),
+        store_time=_element("ServerTime", content),
         foreign=bool(content) and "<Error" not in content,
         symptom="plain" if re.search(r"HTTPS (?:server|port)", content) else None,
     )
 
 
-def store_fault(operation: Operation, url: str, answer: Answer, *, endpoint: str) -> StoreError:
-    """Tell what went wrong with one request: `url` is obs://bucket/key, never the URL that was asked."""
-    verdict = VERDICTS[_classify(answer)]
+def store_fault(operation: Operation, url: str, answer: Answer, *, endpoint: str, proxy: str = "") -> StoreError:
+    """Tell what went wrong with one request: `url` is obs://bucket/key, never the URL that was asked.
+
+    `proxy` is what stands between; where nothing answered, it is the proxy that did not.
+    """
+    kind = _classify(answer)
+    verdict = VERDICTS["proxy" if proxy and kind in _UNHEARD else kind]
     sentence = verdict.sentence
+    if verdict is VERDICTS["proxy"]:
+        sentence += f" {shown(proxy)}"
     if verdict.slug in {"store-unreachable", "store-endpoint", "store-certificate", "store-region"}:
         sentence += f" ({shown(endpoint)})"
     if answer.region:
         sentence += f", which is {answer.region}"
+    if answer.sent_at and answer.store_time:
+        sentence += f": the request is of {answer.sent_at}, the store has {answer.store_time}"
     said = _said(answer)
     return StoreError(
         f"could not {operation} {url}: {sentence}{said}",
@@ -121,20 +142,21 @@ def file_fault(operation: Operation, path: str, error: OSError, is_mount: Callab
     return StoreError(told, code="file-broken", action=action, exit_code=Exit.NODE)
 
 
-def is_transient(error: StoreError) -> bool:
-    """Whether the same request may go well a little later."""
-    return error.code in _TRANSIENT
-
-
-def retry_after(error: StoreError, failures: int, elapsed: float, chance: float) -> float | None:
+def retry_after(
+    error: StoreError, failures: int, elapsed: float, chance: float, *, proven: bool = False
+) -> float | None:
     """Seconds until the next try after so many failures, or None: give up. `chance` is in [0, 1): full jitter.
 
-    Nothing is tried more than five times or later than 20 s after the first failure; an endpoint that cannot be
-    reached at all is given three tries, so that a wrong one is told within ten seconds or so.
+    `elapsed` counts from the first failure. `proven`: this store has answered well before, so that waiting for it makes
+    sense; one that never did is most likely a wrong one, and that is told within ten seconds or so.
     """
-    tries = {"store-unreachable": 3, "store-busy": 5, "store-broken": 4}.get(error.code, 0)
-    wait = chance * min(8.0, 0.5 * 2.0**failures)
-    return wait if failures < tries and elapsed + wait <= _PATIENCE else None
+    tries = (_PROVEN_TRIES if proven else _TRIES).get(error.code, 1)
+    longest = _LONGEST_SLOW_WAIT if error.code == "store-busy" else _LONGEST_WAIT
+    wait = chance * min(longest, _WAIT * 2.0 ** min(failures, 10))
+    patience = _REACH_PATIENCE if error.code == "store-unreachable" else _PATIENCE
+    if proven:
+        patience = _PROVEN_PATIENCE
+    return wait if failures < tries and elapsed + wait <= patience else None
 
 
 def mount_point(path: str, is_mount: Callable[[str], bool]) -> str:
@@ -152,17 +174,17 @@ def shown(endpoint: str) -> str:
 
 
 def _classify(answer: Answer) -> str:
-    if answer.code in BY_CODE:
-        return BY_CODE[answer.code]
-    if answer.symptom is not None:
-        return answer.symptom
+    failed_there = answer.status is not None and answer.status >= _SERVER_ERRORS
+    told = f"{answer.code}: {answer.message}"
+    by_text = None if failed_there else next((kind for kind, words in BY_TEXT if re.search(words, told)), None)
+    named = by_text or BY_CODE.get(answer.code or "") or answer.symptom
+    if named is not None:
+        return named
     if answer.status is None:
         return "silent"
-    if answer.status >= 500 and answer.status not in BY_STATUS:  # noqa: PLR2004 - where HTTP's server errors begin
+    if failed_there and answer.status not in BY_STATUS:
         return "busy"
-    if answer.foreign:
-        return "endpoint"
-    return BY_STATUS.get(answer.status, "rejected")
+    return "endpoint" if answer.foreign else BY_STATUS.get(answer.status, "rejected")
 
 
 def _symptom(text: str) -> str:

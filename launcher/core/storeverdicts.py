@@ -36,8 +36,53 @@ VERDICTS = {
         "store-refused",
         Exit.REFUSED,
         "access denied",
-        "Give these credentials the right to do this here: see the policies of the bucket and of the user.",
+        "Give these credentials the right to do this here: see the policies of the bucket and of the user; a bucket "
+        "may also take encrypted uploads only (LAUNCHER_SSE).",
     ),
+    "arrears": Verdict(
+        "store-account",
+        Exit.REFUSED,
+        "the account is in arrears or has too little balance",
+        "Top up the account that owns the bucket, wait some minutes, then start the job again.",
+    ),
+    "frozen": Verdict(
+        "store-account",
+        Exit.REFUSED,
+        "the account is frozen, expired or closed",
+        "Let the owner of the account put it in order with the vendor.",
+    ),
+    "unregistered": Verdict(
+        "store-account",
+        Exit.REFUSED,
+        "the account is not signed up for the store, or nobody has proven whose it is",
+        "Sign the account up for the object store, and complete its real-name authentication.",
+    ),
+    "kms": Verdict(
+        "store-encrypted",
+        Exit.REFUSED,
+        "the key that the store encrypts with cannot be used",
+        "Check LAUNCHER_SSE and the bucket's default encryption: the key must be there, enabled, of this region, and "
+        "these credentials must be allowed to use it.",
+    ),
+    "customer-key": Verdict(
+        "store-encrypted",
+        Exit.REFUSED,
+        "the object is encrypted with a key that only its owner has (SSE-C)",
+        "Copy it to one that the store itself encrypts, then start the job again.",
+    ),
+    "encryption": Verdict(
+        "store-encrypted",
+        Exit.REFUSED,
+        "the store does not know this kind of encryption",
+        "Correct or unset LAUNCHER_SSE.",
+    ),
+    "too-large": Verdict(
+        "store-too-large",
+        Exit.REFUSED,
+        "the object is larger than the store takes",
+        "Split the file into smaller ones.",
+    ),
+    "too-long": Verdict("store-key", Exit.REFUSED, "the key is longer than the store takes", "Shorten the path."),
     "unknown-key": Verdict("store-keys", Exit.REFUSED, "the access key is not known", f"{_KEYS}."),
     "signature": Verdict(
         "store-keys",
@@ -95,14 +140,14 @@ VERDICTS = {
         "store-certificate",
         Exit.UNREACHABLE,
         "the certificate of the endpoint is not trusted, or not for this name",
-        "Add its authority (SSL_CERT_FILE), or set LAUNCHER_S3_ADDRESSING=path if it names the host without the "
+        "Name its authority (LAUNCHER_CA_BUNDLE), or set LAUNCHER_S3_ADDRESSING=path if it names the host without the "
         "bucket; S3_VERIFY_SSL=0 turns the check off.",
     ),
     "authorities": Verdict(
         "store-certificate",
         Exit.UNREACHABLE,
         "this system has no CA certificates at all",
-        "Install ca-certificates in the image, or set SSL_CERT_FILE to a bundle.",
+        "Install ca-certificates in the image, or set LAUNCHER_CA_BUNDLE to a bundle.",
     ),
     "changed": Verdict(
         "store-changed",
@@ -140,6 +185,24 @@ VERDICTS = {
         "the transfer broke off",
         "Check the network between this node and the store, then start the job again.",
     ),
+    "proxy": Verdict(
+        "store-unreachable",
+        Exit.UNREACHABLE,
+        "the way there leads through a proxy that does not answer or lets nothing through:",
+        "Check HTTPS_PROXY and HTTP_PROXY, or name the endpoint's host in NO_PROXY.",
+    ),
+    "listing": Verdict(
+        "store-listing",
+        Exit.UNREACHABLE,
+        "the store's listing is not in order or repeats itself",
+        "Check that S3_ENDPOINT and any proxy give listings as S3 does: in the order of keys, each page once.",
+    ),
+    "renewed": Verdict(
+        "store-renewed",
+        Exit.REFUSED,
+        "the credentials had expired and were renewed",
+        "Nothing: the transfer is begun again.",
+    ),
     "unranged": Verdict(
         "store-unranged", Exit.UNREACHABLE, "the store does not answer ranges", "Nothing: objects are read as a whole."
     ),
@@ -159,12 +222,19 @@ VERDICTS = {
 }
 
 _CODES = {
-    "key": "NoSuchKey NoSuchVersion NoSuchObject NoSuchUpload",
+    "key": "NoSuchKey NoSuchVersion NoSuchObject",
     "bucket": "NoSuchBucket",
-    "unknown-key": "InvalidAccessKeyId",
+    "denied": "AccessDenied AccessForbidden AllAccessDisabled",
+    "arrears": "InArrearOrInsufficientBalance",
+    "frozen": "AccountProblem FrozenUserId DeregisterUserId",
+    "unregistered": "NotSignedUp Unauthorized",
+    "encryption": "InvalidEncryptionAlgorithmError InvalidEncryptionMethodError",
+    "too-large": "EntityTooLarge",
+    "too-long": "KeyTooLong KeyTooLongError",
+    "unknown-key": "InvalidAccessKeyId TooManyWrongSignature",
     "signature": "SignatureDoesNotMatch",
     "token": "InvalidToken InvalidSecurityToken",
-    "archived": "InvalidObjectState",
+    "archived": "InvalidObjectState ObjectNotInActiveTierError RestoreAlreadyInProgress",
     "quota": "InsufficientStorageSpace QuotaExceeded QuotaTooSmall",
     "expired": "ExpiredToken ExpiredTokenException TokenRefreshRequired",
     "clock": "RequestTimeTooSkewed RequestExpired",
@@ -172,10 +242,17 @@ _CODES = {
     "IllegalLocationConstraintException IncorrectEndpoint",
     "method": "MethodNotAllowed NotImplemented",
     "changed": "PreconditionFailed InvalidRange",
-    "busy": "SlowDown ServiceUnavailable InternalError RequestTimeout OperationAborted Throttling "
-    "ThrottlingException TooManyRequests RequestLimitExceeded",
+    # what was sent has not come as it went, or its upload was given up by the store: all of it can be sent again
+    "broken": "NoSuchUpload InvalidPart InvalidPartOrder IncompleteBody BadDigest XAmzContentSHA256Mismatch",
+    "busy": "SlowDown ServiceUnavailable ServiceNotAvailable Busy InternalError RequestTimeout OperationAborted "
+    "Throttling ThrottlingException TooManyRequests RequestLimitExceeded",
 }
 BY_CODE = {code: verdict for verdict, codes in _CODES.items() for code in codes.split()}
+BY_TEXT = (
+    ("kms", r"^KMS|\b[Kk]ms[:.]|\bKMS\b|kms:(?:GenerateDataKey|Decrypt)"),
+    ("customer-key", r"^InvalidRequest: .*[Ss]erver[- ][Ss]ide [Ee]ncryption|SSE-C\b"),
+)
+"""What code and message together say where the code alone says too little; the first that fits is taken."""
 BY_STATUS = {
     **dict.fromkeys((301, 302, 307, 308), "region"),
     **dict.fromkeys((401, 403), "denied"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from launcher.adapters.boto import BotoStore
 from launcher.adapters.localfs import LocalStore
 from launcher.adapters.obs import Credentials, ObsStore, Settings
+from launcher.retry import Retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from launcher.core.stored import StoredObject
     from launcher.core.urls import Location
     from launcher.protocols import Store
+
+
+Answered = TypeVar("Answered")
 
 
 def never() -> bool:
@@ -31,6 +35,23 @@ def obs(server: S3Server, provider: Callable[[], Credentials] | None = None, **s
 def boto(server: S3Server) -> BotoStore:
     keys = (server.access_key, server.secret_key, None)
     return BotoStore(server.endpoint, "us-east-1", lambda: keys, path_style=True)
+
+
+def read(
+    store: Store | BotoStore,
+    bucket: str,
+    item: StoredObject,
+    part: tuple[int, int] | None = None,
+    stopped: Callable[[], bool] = never,
+) -> bytes:
+    """The bytes of an object, or of a part of it."""
+    start, end = part or (0, item.size)
+    return b"".join(bytes(piece) for piece in store.read(bucket, item, start, end, stopped))
+
+
+def persistent(work: Callable[[], Answered]) -> Answered:
+    """What the steps do: try again, as often as that is said to make sense."""
+    return Retries().call(work, never)
 
 
 def opened(store: AnyStore) -> Store:

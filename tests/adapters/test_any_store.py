@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from shelf import chunks, item_at, never, opened, sizes
+from shelf import chunks, item_at, never, opened, read, sizes
 
 from launcher.core.errors import Cancelled, StoreError
 from launcher.core.stored import StoredObject
@@ -15,7 +15,6 @@ from launcher.core.urls import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from servers import AnyStore
 
@@ -52,7 +51,6 @@ def test_a_folder_that_is_not_there_holds_nothing(any_store: AnyStore) -> None:
     store = opened(any_store)
     assert sizes(store, Location(bucket, "no/")) == {}
     assert sizes(store, Location(bucket)) == {}
-    assert not store.occupied(Location(bucket, "no/"))
 
 
 def test_an_empty_file_is_a_file(any_store: AnyStore) -> None:
@@ -69,7 +67,6 @@ def test_a_missing_bucket_is_told_as_such(any_store: AnyStore) -> None:
     for ask in (
         lambda: list(store.walk(nowhere.folder)),
         lambda: store.stat(nowhere),
-        lambda: store.occupied(nowhere.folder),
         lambda: store.put(nowhere, iter([b"x"]), 1),
     ):
         with pytest.raises(StoreError, match="no such bucket") as caught:
@@ -90,40 +87,40 @@ def test_stat_finds_exactly_one_key(any_store: AnyStore) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, MEBIBYTE, MEBIBYTE + 1, 33 * MEBIBYTE + 7])
-def test_what_was_put_is_fetched(any_store: AnyStore, tmp_path: Path, size: int) -> None:
+def test_what_was_put_is_read(any_store: AnyStore, size: int) -> None:
     bucket = any_store.bucket()
     content = os.urandom(size)
     store, at = opened(any_store), Location(bucket, "out/deep/model.bin")
     store.put(at, chunks(content), size)
     assert any_store.read(bucket, at.key) == content
-    path = tmp_path / "copy"
-    store.fetch(bucket, item_at(store, at), str(path), never)
-    assert path.read_bytes() == content
+    item = item_at(store, at)
+    assert read(store, bucket, item) == content
+    assert read(store, bucket, StoredObject(at.key, -1, ""), (0, -1)) == content
     assert any_store.listing(bucket) == {at.key: size}
+    if any_store.capability.ranged and size:
+        parts = [(start, min(start + 700_000, size)) for start in range(0, size, 700_000)][:20]
+        assert b"".join(read(store, bucket, item, part) for part in parts) == content[: parts[-1][1]]
+        assert read(store, bucket, item, (size - 1, size)) == content[-1:]
 
 
-def test_what_another_client_laid_down_is_fetched(any_store: AnyStore, tmp_path: Path) -> None:
+def test_what_another_client_laid_down_is_read(any_store: AnyStore) -> None:
     bucket = any_store.bucket()
     objects = {f"in/{number}": os.urandom(number * 1000) for number in range(8)}
     any_store.seed(bucket, objects)
     store = opened(any_store)
-    for number, item in enumerate(store.walk(Location(bucket, "in/"))):
-        path = tmp_path / str(number)
-        store.fetch(bucket, item, str(path), never)
-        assert path.read_bytes() == objects[item.key]
+    assert {item.key: read(store, bucket, item) for item in store.walk(Location(bucket, "in/"))} == objects
 
 
 @pytest.mark.parametrize(
     "name", ["a b+c", "a%20b%", "ünï/中文", "e\u0301", "#?&=", "😀", "-x", "~", "[a]{b}", "..x", "x..", 'a"b', "a'b\\c"]
 )
-def test_names_come_back_as_they_went(any_store: AnyStore, tmp_path: Path, name: str) -> None:
+def test_names_come_back_as_they_went(any_store: AnyStore, name: str) -> None:
     bucket = any_store.bucket()
     store, at = opened(any_store), Location(bucket, f"in/{name}")
     store.put(at, iter([b"x"]), 1)
     assert any_store.listing(bucket) == {at.key: 1}
     assert sizes(store, Location(bucket, "in/")) == {at.key: 1}
-    store.fetch(bucket, item_at(store, at), str(tmp_path / "copy"), never)
-    assert (tmp_path / "copy").read_bytes() == b"x"
+    assert read(store, bucket, item_at(store, at)) == b"x"
     store.remove(at)
     assert any_store.listing(bucket) == {}
 
@@ -156,7 +153,6 @@ def test_a_reader_that_fails_leaves_no_object(any_store: AnyStore, before: int) 
     with pytest.raises(OSError, match="the disk is gone"):
         store.put(at, failing(), 100 * MEBIBYTE)
     assert any_store.listing(bucket) == {}
-    assert not store.occupied(Location(bucket))
 
 
 def test_remove_takes_one_object_away_and_minds_no_other(any_store: AnyStore) -> None:
@@ -168,53 +164,30 @@ def test_remove_takes_one_object_away_and_minds_no_other(any_store: AnyStore) ->
     assert any_store.listing(bucket) == {"out/b": 1}
 
 
-def test_occupied_sees_one_object_deep_down(any_store: AnyStore) -> None:
-    bucket = any_store.bucket()
-    any_store.seed(bucket, {"out/a/b/c": b"", "x": b"1"})
-    store = opened(any_store)
-    assert store.occupied(Location(bucket, "out/"))
-    assert store.occupied(Location(bucket, "out"))
-    assert not store.occupied(Location(bucket, "ou/"))
-
-
-def test_fetch_never_writes_over_a_file_or_through_a_link(any_store: AnyStore, tmp_path: Path) -> None:
-    bucket = any_store.bucket()
-    any_store.seed(bucket, {"x": b"new"})
-    store = opened(any_store)
-    item = item_at(store, Location(bucket, "x"))
-    (tmp_path / "there").write_bytes(b"old")
-    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    for name in ("there", "link", "no/folder"):
-        with pytest.raises(StoreError):
-            store.fetch(bucket, item, str(tmp_path / name), never)
-    assert (tmp_path / "there").read_bytes() == b"old"
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_fetch_of_what_is_gone_is_missing(any_store: AnyStore, tmp_path: Path) -> None:
+def test_what_is_gone_is_missing(any_store: AnyStore) -> None:
     bucket = any_store.bucket()
     for key in ("gone", "gone/deep"):
-        with pytest.raises(StoreError, match=rf"read obs://{bucket}/{key}: no such object") as caught:
-            opened(any_store).fetch(bucket, StoredObject(key, 1, ""), str(tmp_path / "x"), never)
-        assert (caught.value.exit_code, caught.value.code) == (66, "store-missing")
-    assert list(tmp_path.glob("x")) == []
+        for item in (StoredObject(key, 1, ""), StoredObject(key, -1, "")):
+            with pytest.raises(StoreError, match=rf"read obs://{bucket}/{key}: no such object") as caught:
+                read(opened(any_store), bucket, item, (0, item.size))
+            assert (caught.value.exit_code, caught.value.code) == (66, "store-missing")
 
 
 @pytest.mark.parametrize("size", [3, 3 * MEBIBYTE, 40 * MEBIBYTE])
-def test_an_object_that_changed_since_it_was_listed_is_refused(any_store: AnyStore, tmp_path: Path, size: int) -> None:
+def test_an_object_that_changed_since_it_was_listed_is_refused(any_store: AnyStore, size: int) -> None:
     bucket = any_store.bucket()
     any_store.seed(bucket, {"x": b"a" * size})
     store = opened(any_store)
     item = item_at(store, Location(bucket, "x"))
     any_store.seed(bucket, {"x": b"b" * size})
-    with pytest.raises(StoreError, match="changed after it was listed") as caught:
-        store.fetch(bucket, item, str(tmp_path / "x"), never)
-    assert caught.value.exit_code == 66
-    assert not (tmp_path / "x").exists()
+    for part in [(0, size), *([(1, 2)] if any_store.capability.ranged else [])]:
+        with pytest.raises(StoreError, match="changed after it was listed") as caught:
+            read(store, bucket, item, part)
+        assert caught.value.exit_code == 66
 
 
 @pytest.mark.parametrize("size", [1, 5 * MEBIBYTE, 40 * MEBIBYTE])
-def test_a_transfer_stops_when_it_is_asked_to(any_store: AnyStore, tmp_path: Path, size: int) -> None:
+def test_a_transfer_stops_when_it_is_asked_to(any_store: AnyStore, size: int) -> None:
     bucket = any_store.bucket()
     any_store.seed(bucket, {"x": b"a" * size})
     store = opened(any_store)
@@ -226,30 +199,48 @@ def test_a_transfer_stops_when_it_is_asked_to(any_store: AnyStore, tmp_path: Pat
         return True
 
     with pytest.raises(Cancelled):
-        store.fetch(bucket, item, str(tmp_path / "x"), stopped)
+        read(store, bucket, item, stopped=stopped)
     assert asked.is_set()
-    assert not (tmp_path / "x").exists()
 
 
-def test_new_files_obey_the_umask(any_store: AnyStore, tmp_path: Path) -> None:
+def test_pieces_are_small_enough_to_be_held(any_store: AnyStore) -> None:
     bucket = any_store.bucket()
-    any_store.seed(bucket, {"x": b"1"})
+    content = os.urandom(5 * MEBIBYTE + 3)
+    any_store.seed(bucket, {"x": content})
     store = opened(any_store)
-    store.fetch(bucket, item_at(store, Location(bucket, "x")), str(tmp_path / "x"), never)
-    (tmp_path / "model").write_bytes(b"")
-    assert (tmp_path / "x").stat().st_mode == (tmp_path / "model").stat().st_mode
+    item = item_at(store, Location(bucket, "x"))
+    pieces = [memoryview(piece) for piece in store.read(bucket, item, 0, item.size, never)]
+    assert max(len(piece) for piece in pieces) <= 3 * MEBIBYTE
+    assert b"".join(pieces) == content
 
 
-def test_many_threads_share_one_store(any_store: AnyStore, tmp_path: Path) -> None:
+NAMES = ["a/z", "a-", "a.txt", "a b", "b", "Z", "ü", "中", "😀", "\ue000", "c/d/e", "c0", "c-1", "c/d-/e", "a/empty"]
+
+
+def test_a_listing_is_in_the_order_of_keys_and_goes_on_after_any_of_them(any_store: AnyStore) -> None:
+    bucket = any_store.bucket()
+    any_store.seed(bucket, {f"in/{name}": b"1" * (name != "a/empty") for name in NAMES} | {"in-": b"", "inn": b"1"})
+    store = opened(any_store)
+    expected = sorted((f"in/{name}" for name in NAMES), key=str.encode)
+    folder = Location(bucket, "in/")
+    assert [item.key for item in store.walk(folder)] == expected
+    for number, key in enumerate(expected, 1):
+        assert [item.key for item in store.walk(folder, key)] == expected[number:], key
+    for between, number in (("in/", 0), ("in/a/", expected.index("in/a/empty")), ("in/zzz", expected.index("in/ü"))):
+        assert [item.key for item in store.walk(folder, between)] == expected[number:], between
+
+
+def test_many_threads_share_one_store(any_store: AnyStore) -> None:
     bucket = any_store.bucket()
     objects = {f"in/{number}": os.urandom(2000) for number in range(24)}
     any_store.seed(bucket, objects)
     store = opened(any_store)
     items = list(store.walk(Location(bucket, "in/")))
+    found: dict[str, bytes] = {}
 
     def labour(part: int) -> None:
         for item in items[part::4]:
-            store.fetch(bucket, item, str(tmp_path / item.key.replace("/", "-")), never)
+            found[item.key] = read(store, bucket, item)
             store.put(Location(bucket, item.key.replace("in/", "out/")), iter([objects[item.key]]), item.size)
 
     threads = [threading.Thread(target=labour, args=(part,)) for part in range(4)]
@@ -257,5 +248,5 @@ def test_many_threads_share_one_store(any_store: AnyStore, tmp_path: Path) -> No
         thread.start()
     for thread in threads:
         thread.join()
-    assert {path.name.replace("-", "/"): path.read_bytes() for path in tmp_path.glob("in-*")} == objects
+    assert found == objects
     assert {key: any_store.read(bucket, key.replace("in/", "out/")) for key in objects} == objects

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fronts import s3_error
-from shelf import boto
+from shelf import boto, read
 
 from launcher.core.errors import StoreError
 from launcher.core.stored import StoredObject
@@ -30,10 +30,10 @@ def test_every_key_is_listed_read_and_removed_as_it_is(moto_server: S3Server, bu
     objects = {key: key.encode() for key in KEYS}
     moto_server.seed(bucket, objects)
     store = boto(moto_server)
-    found = list(store.walk(bucket, ""))
+    found = list(store.walk(bucket, "", ""))
     assert {item.key for item in found} == set(KEYS)
     for item in found:
-        assert b"".join(store.read(bucket, item)) == objects[item.key]
+        assert read(store, bucket, item) == objects[item.key]
         assert store.stat(bucket, item.key) == item
         assert not store.encrypted(bucket, item.key)
         store.remove(bucket, item.key)
@@ -44,7 +44,7 @@ def test_every_key_is_listed_read_and_removed_as_it_is(moto_server: S3Server, bu
 def test_another_version_is_refused(s3_server: S3Server, bucket: str) -> None:
     s3_server.seed(bucket, {"x": b"1"})
     with pytest.raises(StoreError) as caught:
-        list(boto(s3_server).read(bucket, StoredObject("x", 1, "0" * 32)))
+        read(boto(s3_server), bucket, StoredObject("x", 1, "0" * 32))
     assert caught.value.code == "store-changed"
 
 
@@ -55,17 +55,17 @@ def test_its_errors_are_told_as_those_of_the_other_engine(
     front = fronted(rclone_server)
     store = boto(rclone_server.through(front.endpoint))
     with pytest.raises(StoreError) as caught:
-        list(store.walk("no-such-bucket", ""))
+        list(store.walk("no-such-bucket", "", ""))
     assert caught.value.code == "store-no-bucket"
     with pytest.raises(StoreError) as caught:
-        list(store.read(bucket, StoredObject("none", 1, "")))
+        read(store, bucket, StoredObject("none", 1, ""))
     assert caught.value.code == "store-missing"
     with pytest.raises(StoreError) as caught:
-        list(boto(rclone_server.with_secret("another-secret")).walk(bucket, ""))
+        list(boto(rclone_server.with_secret("another-secret")).walk(bucket, "", ""))
     assert (caught.value.code, caught.value.exit_code) == ("store-keys", 77)
     front.lay(s3_error(400, "ExpiredToken"))
     with pytest.raises(StoreError) as caught:
-        list(store.walk(bucket, ""))
+        list(store.walk(bucket, "", ""))
     assert caught.value.code == "store-expired"
 
 
@@ -73,7 +73,7 @@ def test_a_dead_port_is_told(moto_server: S3Server) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as unheard:
         port = unheard.getsockname()[1]
     with pytest.raises(StoreError) as caught:
-        list(boto(moto_server.through(f"http://127.0.0.1:{port}")).walk("bucket", ""))
+        list(boto(moto_server.through(f"http://127.0.0.1:{port}")).walk("bucket", "", ""))
     assert (caught.value.code, caught.value.exit_code) == ("store-unreachable", 69)
 
 

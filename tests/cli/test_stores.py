@@ -1,3 +1,5 @@
+"""Which store is meant, what is trusted on the way to it, and which proxy is in between."""
+
 from __future__ import annotations
 
 import os
@@ -5,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cli.network import proxy_for, read_bundle
 from launcher.cli.stores import missing_certificates, open_store
 from launcher.core.errors import PlanError
 from launcher.core.settings import Settings
@@ -56,3 +59,59 @@ def test_a_system_without_certificates_gets_those_that_come_with_botocore(tmp_pa
     assert b"BEGIN CERTIFICATE" in Path(bundle).read_bytes()
     assert missing_certificates({"SSL_CERT_FILE": "/mine"}, []) is None
     assert missing_certificates({}, [os.fspath(tmp_path)]) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "exit_code"),
+    [
+        (None, 66),
+        (b"", 2),
+        (b"no certificate", 2),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", 2),
+    ],
+)
+def test_a_bundle_without_certificates_is_told_in_one_sentence(
+    tmp_path: Path, content: bytes | None, exit_code: int
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PlanError, match=rf"LAUNCHER_CA_BUNDLE={path}: expected a file of certificates") as caught:
+        open_store("https://h", KEYS, Settings(ca_bundle=str(path)))
+    assert (caught.value.exit_code, caught.value.code) == (exit_code, "ca-bundle")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/proc/self", "/dev/zero", "/\0"])
+def test_what_is_no_file_of_certificates_is_told_too(path: str) -> None:
+    with pytest.raises(PlanError, match="expected a file of certificates"):
+        read_bundle(path)
+
+
+def test_a_bundle_is_read_as_it_is() -> None:
+    import botocore  # type: ignore[import-untyped]  # noqa: PLC0415 - for the file beside it
+
+    path = Path(botocore.__file__).with_name("cacert.pem")
+    assert read_bundle(str(path)) == path.read_bytes()
+    assert open_store("https://h", KEYS, Settings(ca_bundle=str(path))).store is not None
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint", "proxy"),
+    [
+        ({}, "https://h", ""),
+        ({"HTTPS_PROXY": "http://p"}, "https://h", "http://p"),
+        ({"https_proxy": "http://p"}, "https://h", "http://p"),
+        ({"HTTPS_PROXY": "http://p"}, "http://h", ""),
+        ({"ALL_PROXY": "http://p"}, "http://h:9", "http://p"),
+        ({"HTTP_PROXY": "http://p", "NO_PROXY": "h"}, "http://h:9", ""),
+        ({"HTTP_PROXY": "http://p", "NO_PROXY": ".example, x"}, "http://obs.example", ""),
+        ({"HTTP_PROXY": "http://p", "NO_PROXY": "example"}, "http://anexample", "http://p"),
+        ({"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8"}, "http://10.1.2.3:80", ""),
+        ({"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8"}, "http://obs.example", "http://p"),
+        ({"HTTP_PROXY": "http://p", "NO_PROXY": "*"}, "http://h", ""),
+        ({"HTTP_PROXY": "http://p", "NO_PROXY": "::1"}, "http://[::1]:9", ""),
+    ],
+)
+def test_the_proxy_is_the_one_that_the_environment_names(environ: dict[str, str], endpoint: str, proxy: str) -> None:
+    assert proxy_for(endpoint, environ) == proxy

@@ -230,8 +230,8 @@ def test_a_dataset_gets_its_place_from_the_body_or_the_command_line() -> None:
     assert [str(each) for each in unused.warnings] == [
         "--dataset x/y: no input of the job is this dataset; it has: d/v"
     ]
-    with pytest.raises(SpecError, match="is a manifest, which this version does not read"):
-        complete(own, algorithm(), Overrides(datasets=(("d/v", "obs://bucket/V1.manifest"),)))
+    manifest = complete(own, algorithm(), Overrides(datasets=(("d/v", "obs://bucket/V1.manifest"),)))
+    assert manifest.warnings == ()
     with pytest.raises(SpecError, match="expected obs://bucket/key/, found 'nonsense'"):
         complete(own, algorithm(), Overrides(datasets=(("d/v", "nonsense"),)))
 
@@ -241,3 +241,56 @@ def test_a_channel_of_a_command_may_not_steer_programs() -> None:
     document = job(id=None, command="true", engine={"image_url": "a:1"}, **own)
     with pytest.raises(SpecError, match="as a variable of the command 'LD_PRELOAD' would steer programs"):
         complete(document, None, Overrides())
+
+
+def constrained(*constraints: dict[str, Any], url: str = "obs://bucket/data/", **remote: Any) -> list[str]:
+    channel = {"name": "data", "remote": {"obs": {"obs_url": url}, **remote}, "remote_constraints": list(constraints)}
+    own = job(id=None, code_dir="/bucket/c/", boot_file="/bucket/c/a.py", inputs=[channel])
+    try:
+        complete(own, None, Overrides(datasets=(("d/v", "obs://bucket/set/"),)))
+    except SpecError as error:
+        return [str(each) for each in error.problems]
+    return []
+
+
+def test_what_an_algorithm_demands_of_its_data_is_held_against_its_place() -> None:
+    dataset, plain = {"data_type": "dataset"}, {"data_type": "obs"}
+    assert constrained(dataset) == [
+        (
+            "algorithm.inputs[0].remote: is a data storage path, but the algorithm's constraint allows a dataset only "
+            "(data_type dataset) (ModelArts.2753)"
+        )
+    ]
+    assert constrained(plain, url="obs://bucket/V1.manifest")[0].startswith("algorithm.inputs[0].remote: is a dataset,")
+    assert (
+        constrained(plain) == constrained(dataset, url="obs://bucket/V1.manifest") == constrained(plain, dataset) == []
+    )
+
+
+def test_constraints_that_mean_nothing_are_told_with_their_place() -> None:
+    attributes = [{"data_format": ["pickles"]}]
+    (problem,) = constrained({"data_type": "obs", "attributes": attributes})
+    assert problem.startswith("algorithm.inputs[0].remote_constraints[0].attributes[0].data_format")
+
+
+def annotated(**annotations: str) -> Completed:
+    own = job(**CHANNELS)
+    said = {f"launcher/{name}": text for name, text in annotations.items()}
+    return complete(replace(own, metadata=replace(own.metadata, annotations=said)), algorithm(), Overrides())
+
+
+def test_annotations_of_the_launcher_are_checked_with_their_path() -> None:
+    assert annotated(**{"include.data": "*.jpg", "exclude.out": "*.tmp"}).warnings == ()
+    assert "did you mean launcher/include" in str(annotated(**{"inclde.data": "*"}).warnings[0])
+    with pytest.raises(SpecError) as caught:
+        annotated(**{"include.other": "*", "extract.data": "yes"})
+    assert {each.path for each in caught.value.problems} == {
+        'metadata.annotations["launcher/include.other"]',
+        'metadata.annotations["launcher/extract.data"]',
+    }
+
+
+def test_annotations_of_the_platform_are_not_looked_at() -> None:
+    own = job(**CHANNELS)
+    metadata = replace(own.metadata, annotations={"job_template": "yes"})
+    assert complete(replace(own, metadata=metadata), algorithm(), Overrides()).warnings == ()

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from launcher.core.complete import Overrides, complete
+from launcher.core.dataset import Rules
 from launcher.core.environ import search_path
 from launcher.core.errors import PlanError, SpecError
 from launcher.core.facts import Facts, StoreFacts
@@ -14,7 +15,7 @@ from launcher.core.layout import Layout, nested
 from launcher.core.parse.cursor import Log
 from launcher.core.parse.job import parse_job
 from launcher.core.parse.text import read_document
-from launcher.core.plan import CodeLimits, Plan
+from launcher.core.plan import CodeLimits, Patterns, Plan, Transfers
 from launcher.core.planning import LONGEST_STRING, LONGEST_TOTAL, plan
 from launcher.core.settings import Settings, read_settings
 from launcher.core.urls import Location, parse_location
@@ -267,7 +268,8 @@ def test_settings_have_defaults_and_are_checked() -> None:
             "LAUNCHER_S3_ADDRESSING": "path",
         }
     )
-    assert (told.limits, told.grace, told.transfers, told.addressing) == (CodeLimits(entries=5), 1.5, 512, "path")
+    assert (told.limits, told.grace, told.addressing) == (CodeLimits(entries=5), 1.5, "path")
+    assert told.transfers == Transfers(most=512)
     with pytest.raises(PlanError, match="LAUNCHER_LANG: expected en or zh, found 'de'"):
         read_settings({"LAUNCHER_LANG": "de"})
 
@@ -302,3 +304,93 @@ def test_a_job_has_the_hours_of_its_auto_stop_and_the_node_s_setting_before_them
 def test_how_the_log_is_kept_is_settable() -> None:
     rules = read_settings({"LAUNCHER_LOG_SEGMENT": "2", "LAUNCHER_LOG_RATE": "3", "LAUNCHER_RANK_PREFIX": "0"}).logs
     assert (rules.segment_bytes, rules.bytes_per_minute, rules.rank_prefix) == (2 * 1024**2, 3 * 1024**2, False)
+
+
+def test_how_the_node_is_used_is_settable() -> None:
+    told = read_settings(
+        {
+            "LAUNCHER_TRANSFERS": "9",
+            "LAUNCHER_TRANSFER_MEMORY": "8",
+            "LAUNCHER_STAGE_TIMEOUT": "1.5",
+            "LAUNCHER_EXTRACT_RATIO": "7",
+            "LAUNCHER_CACHE": " /cache ",
+            "LAUNCHER_CACHE_SIZE": "2",
+            "LAUNCHER_DATASET_MISSING": ".25",
+            "LAUNCHER_DATASET_BUCKETS": "a, b,,",
+            "LAUNCHER_OUTPUT_IN_USE": "warn",
+            "LAUNCHER_CA_BUNDLE": "/ca.pem",
+            "LAUNCHER_SSE": "aws:kms:key/1",
+        }
+    )
+    assert told.transfers == Transfers(most=9, memory_bytes=8 * 1024**2, stage_timeout=1.5, extract_ratio=7)
+    assert (told.cache, told.cache_bytes) == ("/cache", 2 * 1024**3)
+    assert (told.dataset_missing, told.dataset_buckets) == (0.25, ("a", "b"))
+    assert (told.in_use, told.ca_bundle, told.encryption) == ("warn", "/ca.pem", "aws:kms:key/1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LAUNCHER_TRANSFERS", "0"),
+        ("LAUNCHER_TRANSFER_MEMORY", "-1"),
+        ("LAUNCHER_STAGE_TIMEOUT", "soon"),
+        ("LAUNCHER_DATASET_MISSING", "1.5"),
+        ("LAUNCHER_OUTPUT_IN_USE", "maybe"),
+        ("LAUNCHER_SSE", "rot13"),
+        ("LAUNCHER_GRACE", "86401"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(PlanError, match=rf"^{name}: expected .*, found '{value}'"):
+        read_settings({name: value})
+
+
+def with_settings(**values: str) -> Facts:
+    return msgspec.structs.replace(
+        FACTS, settings=read_settings({f"LAUNCHER_{name}": value for name, value in values.items()})
+    )
+
+
+def test_settings_of_the_node_are_in_the_plan() -> None:
+    made = decided(facts=with_settings(TRANSFERS="9", OUTPUT_IN_USE="warn"))
+    assert (made.transfers, made.in_use) == (Transfers(most=9), "warn")
+    assert made.files.staged == "/home/ma-user/modelarts/log/.launcher-staged"
+
+
+def annotated(annotations: dict[str, str], facts: Facts = FACTS) -> Plan:
+    algorithm = {
+        "inputs": [channel("a"), channel("set", "obs://bucket/V1.manifest")],
+        "outputs": [channel("out", "obs://bucket/out/")],
+    }
+    metadata = {"name": "j", "id": "i-1", "annotations": annotations}
+    return decided(algorithm, facts, metadata=metadata)
+
+
+def test_annotations_say_what_counts_of_a_channel_and_what_is_unpacked() -> None:
+    made = annotated({"launcher/include.a": "*.jpg", "launcher/exclude.out": "*.tmp", "launcher/extract.a": "true"})
+    assert [(each.patterns, each.extract) for each in made.inputs] == [
+        (Patterns(include=("*.jpg",)), True),
+        (Patterns(), False),
+    ]
+    assert made.outputs[0].patterns == Patterns(exclude=("*.tmp",))
+    plain = annotated({"job_template": "x"})
+    assert [(each.patterns, each.extract) for each in plain.inputs] == [(Patterns(), False)] * 2
+
+
+def test_what_a_dataset_may_lack_is_said_by_the_job_before_the_node() -> None:
+    node = with_settings(DATASET_MISSING="0.5", DATASET_BUCKETS="one")
+    assert [each.dataset for each in annotated({}).inputs] == [None, Rules()]
+    assert annotated({}, node).inputs[1].dataset == Rules(missing=0.5, buckets=("one",))
+    said = {"launcher/dataset-missing": "0", "launcher/dataset-buckets": "two, three"}
+    assert annotated(said, node).inputs[1].dataset == Rules(buckets=("two", "three"))
+
+
+def test_a_dataset_by_its_id_and_one_by_its_manifest_are_both_told_from_a_folder() -> None:
+    datasets = [
+        channel("plain", "obs://bucket/a.manifests/"),
+        {"name": "named", "remote": {"dataset": {"id": "d", "version_id": "v", "obs_url": "obs://bucket/d/"}}},
+        {**channel("kind", "obs://bucket/V1.manifest"), "remote_constraints": [{"data_type": "dataset"}]},
+    ]
+    made = decided({"inputs": datasets})
+    assert [each.dataset for each in made.inputs] == [None, Rules(), Rules(sources=("dataset",))]
+    assert made.inputs[1].source == Location("bucket", "d/")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core.plan import CodeLimits, Files, JobName, LogRules, Node, Plan, Process
+from launcher.core.plan import CodeLimits, Files, JobName, LogRules, Node, Plan, Process, Transfers
 from launcher.core.redact import (
     MASK,
     by_line,
@@ -97,13 +97,24 @@ def plan_with(process: Process) -> Plan:
         packages="/p",
         scratch=None,
         pip_index=(),
-        files=Files(log="l", run_json="r", events="e", plan="p", uploads="u", roll="o", termination=None, report=None),
+        files=Files(
+            log="l",
+            run_json="r",
+            events="e",
+            plan="p",
+            staged="s",
+            uploads="u",
+            roll="o",
+            termination=None,
+            report=None,
+        ),
         log_target=None,
         limits=CodeLimits(),
         logs=LogRules(),
         grace=1,
         stop_after=None,
-        transfers=1,
+        transfers=Transfers(most=1),
+        in_use="warn",
         language="en",
         warnings=(),
     )

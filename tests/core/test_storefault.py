@@ -10,7 +10,6 @@ import pytest
 from launcher.core.storefault import (
     Answer,
     file_fault,
-    is_transient,
     mount_point,
     read_answer,
     retry_after,
@@ -75,6 +74,25 @@ def xml(code: str, message: str = "said so", more: str = "") -> str:
         (405, "MethodNotAllowed", "store-endpoint", 69),
         (501, "NotImplemented", "store-endpoint", 69),
         (400, "InvalidArgument", "store-rejected", 69),
+        (403, "InArrearOrInsufficientBalance", "store-account", 77),
+        (403, "AccountProblem", "store-account", 77),
+        (403, "FrozenUserId", "store-account", 77),
+        (403, "NotSignedUp", "store-account", 77),
+        (403, "Unauthorized", "store-account", 77),
+        (403, "AccessForbidden", "store-refused", 77),
+        (403, "AllAccessDisabled", "store-refused", 77),
+        (400, "KMS.NotFoundException", "store-encrypted", 77),
+        (400, "KMS.DisabledException", "store-encrypted", 77),
+        (400, "InvalidEncryptionAlgorithmError", "store-encrypted", 77),
+        (400, "EntityTooLarge", "store-too-large", 77),
+        (400, "KeyTooLongError", "store-key", 77),
+        (400, "TooManyWrongSignature", "store-keys", 77),
+        (400, "InvalidPart", "store-broken", 69),
+        (404, "NoSuchUpload", "store-broken", 69),
+        (400, "IncompleteBody", "store-broken", 69),
+        (400, "BadDigest", "store-broken", 69),
+        (503, "ServiceNotAvailable", "store-busy", 69),
+        (500, "KMS.InternalException", "store-busy", 69),
     ],
 )
 def test_an_answer_of_the_store_has_one_meaning(status: int, code: str, slug: str, exit_code: int) -> None:
@@ -172,24 +190,93 @@ def test_an_endpoint_is_shown_without_what_it_may_hide() -> None:
     assert shown("http://[::1]:9000") == "http://[::1]:9000"
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "sentence"),
+    [
+        ("AccessDenied", "User is not authorized to perform: kms:GenerateDataKey on resource", "encrypts with"),
+        ("AccessDenied", "The ciphertext refers to a KMS key that you may not use", "encrypts with"),
+        ("InvalidRequest", "The object was stored using a form of Server Side Encryption", "only its owner has"),
+        ("AccessDenied", "Access Denied", "access denied"),
+        ("AccessDenied", "explicit deny in a bucket policy for obs://b/kmsdata", "access denied"),
+    ],
+)
+def test_refusals_for_encryption_are_told_from_others_by_their_words(code: str, message: str, sentence: str) -> None:
+    assert sentence in str(told(answered(403, "Forbidden", xml(code, message))))
+
+
+def test_a_wrong_clock_is_told_with_both_times_where_the_store_says_them() -> None:
+    times = "<RequestTime>20260101T000000Z</RequestTime><ServerTime>2026-01-02T00:00:00Z</ServerTime>"
+    error = told(answered(403, "Forbidden", xml("RequestTimeTooSkewed", more=times)))
+    assert "the request is of 20260101T000000Z, the store has 2026-01-02T00:00:00Z" in str(error)
+    assert "the request is of" not in str(told(answered(403, "Forbidden", xml("RequestTimeTooSkewed"))))
+
+
+@pytest.mark.parametrize("text", ["tcp connect error", "dns error", "TimedOut", "something new"])
+def test_what_a_proxy_does_not_do_is_told_of_the_proxy(text: str) -> None:
+    way = "http://user:hunter2secret@proxy.example.com:3128"
+    error = store_fault("read", URL, read_answer(text), endpoint=ENDPOINT, proxy=way)
+    assert error.code == "store-unreachable"
+    assert "http://proxy.example.com:3128" in str(error)
+    assert "hunter2secret" not in str(error)
+    refused = store_fault("read", URL, Answer(status=403, code="AccessDenied"), endpoint=ENDPOINT, proxy=way)
+    assert "proxy" not in str(refused)
+
+
+def waits(error: StoreError, chance: float, *, proven: bool, every: float = 0.0) -> list[float]:
+    """The pauses between the tries of one request, each of which takes `every` seconds to fail."""
+    found: list[float] = []
+    elapsed = 0.0
+    while (wait := retry_after(error, len(found) + 1, elapsed, chance, proven=proven)) is not None:
+        found.append(wait)
+        elapsed += wait + every
+    return found
+
+
 def test_only_what_time_may_cure_is_tried_again() -> None:
-    def fault(code: str, status: int) -> StoreError:
-        return store_fault("list", URL, Answer(status=status, code=code), endpoint=ENDPOINT)
+    for code, status in (
+        *(("NoSuchKey", 404), ("AccessDenied", 403), ("PermanentRedirect", 301), ("ExpiredToken", 400)),
+        *(("RequestTimeTooSkewed", 403), ("InArrearOrInsufficientBalance", 403), ("PreconditionFailed", 412)),
+    ):
+        error = store_fault("list", URL, Answer(status=status, code=code), endpoint=ENDPOINT)
+        assert waits(error, 0.0, proven=True) == []
+    for kind in ("changed", "unranged", "odd", "certificate", "endpoint"):
+        assert waits(verdict("read", URL, kind), 0.0, proven=True) == []
 
-    assert is_transient(fault("SlowDown", 503))
-    assert is_transient(told("ConnectionReset"))
-    assert is_transient(told("dns error"))
-    for code, status in (("NoSuchKey", 404), ("AccessDenied", 403), ("PermanentRedirect", 301), ("ExpiredToken", 400)):
-        assert not is_transient(fault(code, status))
-        assert retry_after(fault(code, status), 1, 0.0, 0.5) is None
+
+@pytest.mark.parametrize(
+    ("text", "unproven", "proven"),
+    [
+        ("ConnectionRefused", 3, 8),
+        ("ConnectionReset", 6, 6),
+        (answered(503, "Slow", xml("SlowDown")), 10, 10),
+        ("PaginationError: the same next token was received twice", 2, 2),
+    ],
+)
+def test_tries_are_bounded_in_number(text: str, unproven: int, proven: int) -> None:
+    assert len(waits(told(text), 0.0, proven=False)) + 1 == unproven
+    assert len(waits(told(text), 0.0, proven=True)) + 1 == proven
 
 
-def test_tries_are_bounded_in_number_and_time() -> None:
-    dead, slow = told("ConnectionRefused"), told(answered(503, "Slow", xml("SlowDown")))
-    assert [retry_after(dead, failures, 0.0, 0.5) for failures in (1, 2, 3)] == [0.5, 1.0, None]
-    assert [retry_after(slow, failures, 0.0, 0.5) for failures in (1, 2, 3, 4, 5)] == [0.5, 1.0, 2.0, 4.0, None]
-    assert retry_after(slow, 1, 0.0, 0.0) == 0.0
-    assert retry_after(slow, 4, 18.0, 0.5) is None
+def test_renewed_credentials_are_tried_once() -> None:
+    assert len(waits(verdict("write", URL, "renewed"), 0.5, proven=False)) == 1
+
+
+def test_pauses_grow_by_twice_up_to_a_longest() -> None:
+    slow, broken = told(answered(503, "Slow", xml("SlowDown"))), told("ConnectionReset")
+    assert waits(broken, 0.5, proven=True) == [0.5, 1.0, 2.0, 4.0, 4.0]
+    assert waits(slow, 0.5, proven=True) == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0]
+    assert waits(slow, 0.0, proven=True) == [0.0] * 9
+
+
+def test_tries_are_bounded_in_time() -> None:
+    slow, dead = told(answered(503, "Slow", xml("SlowDown"))), told("TimedOut")
+    for chance in (0.3, 0.6, 0.999):
+        assert sum(waits(slow, chance, proven=False)) <= 20
+        assert sum(waits(slow, chance, proven=True)) <= 60
+        assert sum(waits(dead, chance, proven=False)) <= 10
+    # a server that takes 15 s to say nothing is asked twice, and a known one more often
+    assert len(waits(dead, 0.5, proven=False, every=15.0)) == 1
+    assert len(waits(dead, 0.5, proven=True, every=15.0)) == 4
 
 
 @pytest.mark.parametrize(

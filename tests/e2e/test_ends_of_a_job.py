@@ -14,6 +14,8 @@ from servers import LOCALFS, AnyStore
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rig import Result
+
 DRAIN_S = 2.0
 SECRET = "correct-horse-battery"
 SAVES = (
@@ -69,8 +71,7 @@ def test_the_boot_files_own_end_is_told(ends: Ends, boot: str, code: int, number
 
 
 def test_an_upload_that_fails_is_no_success(ends: Ends) -> None:
-    ends.store.seed(ends.bucket, {"out": b"a file where the folder should be"})
-    ends.code(output("x"))
+    ends.code(ends.shuts_output + output("x"))
     result = ends.run()
     assert (result.code, result.run_json["phase"], result.cause) == (73, "Failed", "output-not-saved")
     failed = [each["key"] for entry in result.run_json["synced"] for each in entry["failed"]]
@@ -228,19 +229,29 @@ def test_an_output_that_is_held_open_does_not_hold_up_the_end(ends: Ends) -> Non
     assert [said.count("an output is held open by a process that did not end") for said in (result.err, log)] == [1, 1]
 
 
-@pytest.mark.parametrize("how", ["once", "for good"])
-def test_a_defect_of_ours_is_70_and_leaves_nobody_behind(ends: Ends, how: str) -> None:
-    """An OSError that carries no errno: a launcher that exits with that number would tell of a success."""
+def broken(ends: Ends, how: str) -> Result:
+    """A run whose launcher comes upon an OSError that carries no errno while it waits."""
     library = compiled(ends.folder, "broken_poll", "-shared", "-fPIC", "-ldl")
     ends.code("import os, signal\nprint('ready', flush=True)\nopen(os.environ['BROKEN_POLL'], 'w')\n" + WAITS)
-    broken = {"LD_PRELOAD": library, "BROKEN_POLL": str(ends.folder / "broken"), "LAUNCHER_BROKEN": how}
-    with ends.running(env=broken) as process:
+    fault = {"LD_PRELOAD": library, "BROKEN_POLL": str(ends.folder / "broken"), "LAUNCHER_BROKEN": how}
+    with ends.running(env=fault) as process:
         await_line(process, "ready")
         until((ends.folder / "broken").exists)
         ends.send(process, signal.SIGWINCH)  # it looks up, and finds that it cannot wait
-        result = ends.finish(process)
+        return ends.finish(process)
+
+
+@pytest.mark.parametrize("how", ["once", "for good"])
+def test_a_defect_of_ours_is_70_and_leaves_nobody_behind(ends: Ends, how: str) -> None:
+    """A launcher that exits with the number of such an error would tell of a success."""
+    result = broken(ends, how)
     assert (result.code, result.run_json["phase"], result.run_json["exit_code"]) == (70, "Abnormal", 70)
     assert (result.cause, "Traceback" in result.err) == ("defect", True)
+
+
+def test_a_defect_of_ours_leaves_no_sign_in_the_output(ends: Ends) -> None:
+    assert broken(ends, "once").code == 70
+    assert ends.store.listing(ends.bucket, "out/") == {}
 
 
 # --- stopped from outside ----------------------------------------------------------------------------------------

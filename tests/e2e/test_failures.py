@@ -80,8 +80,9 @@ def test_a_store_directory_that_is_not_there_is_told(local_rig: Rig) -> None:
 
 
 def test_outputs_that_cannot_be_put_are_73_and_named(local_rig: Rig) -> None:
-    local_rig.store.seed(local_rig.bucket, {"out": b"a file where the folder should be"})
-    local_rig.code("import sys; open(sys.argv[2].partition('=')[2] + '/model', 'w').write('x')")
+    local_rig.code(
+        local_rig.shuts_output + "import sys; open(sys.argv[2].partition('=')[2] + '/model', 'w').write('x')"
+    )
     result = local_rig.run()
     assert (result.code, result.cause) == (73, "output-not-saved")
     (synced,) = [entry for entry in result.run_json["synced"] if entry["channel"] == "train_url"]
@@ -90,8 +91,10 @@ def test_outputs_that_cannot_be_put_are_73_and_named(local_rig: Rig) -> None:
 
 
 def test_a_failed_upload_never_hides_that_training_failed(local_rig: Rig) -> None:
-    local_rig.store.seed(local_rig.bucket, {"out": b"a file where the folder should be"})
-    local_rig.code("import sys; open(sys.argv[2].partition('=')[2] + '/model', 'w').write('x'); sys.exit(5)")
+    local_rig.code(
+        local_rig.shuts_output
+        + "import sys; open(sys.argv[2].partition('=')[2] + '/model', 'w').write('x'); sys.exit(5)"
+    )
     assert local_rig.run().code == 5
 
 

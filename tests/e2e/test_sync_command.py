@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fronts import Fault, s3_error
+from fronts import BUT_THE_SIGN, Fault, s3_error
 from rig import LAUNCHER, Result, Rig
 from servers import AnyStore
 from talking import becomes, state_of
@@ -57,20 +57,12 @@ def manifest(rig: Rig) -> dict[str, int]:
     return {each.key: each.size for each in parse_manifest(rig.store.read(rig.bucket, MANIFEST)).objects}
 
 
-def block(rig: Rig) -> Path:
-    """Lay a file where the output's folder should be in the store; whoever takes it away lets uploads pass."""
-    rig.store.seed(rig.bucket, {"out": b"a file where the folder should be"})
-    assert rig.store.directory is not None
-    return rig.store.directory / rig.bucket / "out"
-
-
 def unsaved(rig: Rig, boot: str = TWO) -> None:
     """A run that could not put its outputs, before a store that takes them now."""
-    rig.code(boot)
-    blocker = block(rig)
+    rig.code(rig.shuts_output + boot)
     result = rig.run()
     assert result.code == 73, result.err
-    blocker.unlink()
+    rig.output_in_store.unlink()
 
 
 def waits_in_a_read_of(pid: int, path: Path) -> bool:
@@ -175,10 +167,9 @@ def test_a_store_that_nobody_can_ask_is_69(local_rig: Rig) -> None:
 
 
 def test_a_run_that_failed_by_itself_stays_failed(local_rig: Rig) -> None:
-    local_rig.code(TWO + "sys.exit(5)\n")
-    blocker = block(local_rig)
+    local_rig.code(local_rig.shuts_output + TWO + "sys.exit(5)\n")
     assert local_rig.run().code == 5
-    blocker.unlink()
+    local_rig.output_in_store.unlink()
     done = later(local_rig)
     assert (done.code, done.run_json["phase"], done.run_json["exit_code"]) == (0, "Failed", 5)
     assert names(done.run_json, "train_url") == set()
@@ -188,7 +179,7 @@ def test_a_run_that_failed_by_itself_stays_failed(local_rig: Rig) -> None:
 def test_a_grace_that_was_too_short_loses_nothing(fronted_rig: tuple[Rig, Front]) -> None:
     rig, front = fronted_rig
     rig.code(OUT + PUT + "put('a', 'one'); put('b', 'two')\nprint('ready', flush=True)\nsignal.pause()\n")
-    front.lay(Fault("hang", method="PUT", target="/out/"))
+    front.lay(Fault("hang", method="PUT", target=BUT_THE_SIGN))
     with rig.running("--grace", "1") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -418,10 +409,9 @@ def test_the_log_of_a_job_with_secrets_waits_for_the_job(local_rig: Rig) -> None
 
 
 def test_a_job_that_does_not_say_every_secret_is_told_which(local_rig: Rig) -> None:
-    local_rig.code(TWO)
-    blocker = block(local_rig)
+    local_rig.code(local_rig.shuts_output + TWO)
     assert local_rig.run("--set", "api_key=@env:MINE", env={"MINE": SECRET}).code == 73
-    blocker.unlink()
+    local_rig.output_in_store.unlink()
     job = str(local_rig.folder / "job.json")
     done = later(local_rig, "--job", job)
     assert (done.code, "the secret --api_key, which this --job does not say" in done.err) == (73, True), done.err
@@ -430,10 +420,9 @@ def test_a_job_that_does_not_say_every_secret_is_told_which(local_rig: Rig) -> N
 
 
 def test_a_secret_of_the_launchers_environment_must_be_known(local_rig: Rig) -> None:
-    local_rig.code(SPEAKS)
-    blocker = block(local_rig)
+    local_rig.code(local_rig.shuts_output + SPEAKS)
     assert local_rig.run(env={"DB_PASSWORD": SECRET}).code == 73
-    blocker.unlink()
+    local_rig.output_in_store.unlink()
     done = later(local_rig)
     assert (done.code, "it may hold DB_PASSWORD of the launcher's environment" in done.err) == (73, True), done.err
     assert later(local_rig, env={"DB_PASSWORD": SECRET}).code == 0
@@ -448,10 +437,9 @@ def withheld(rig: Rig, done: Result, why: str) -> None:
 
 
 def test_a_secret_that_was_changed_since_keeps_the_log_on_the_node(local_rig: Rig) -> None:
-    local_rig.code(SPEAKS)
-    blocker = block(local_rig)
+    local_rig.code(local_rig.shuts_output + SPEAKS)
     assert local_rig.run(env={"DB_PASSWORD": SECRET}).code == 73
-    blocker.unlink()
+    local_rig.output_in_store.unlink()
     assert local_rig.store.directory is not None
     shutil.rmtree(local_rig.store.directory / local_rig.bucket / "log")
     withheld(local_rig, later(local_rig, env={"DB_PASSWORD": "rotated-since-then"}), "it may hold DB_PASSWORD of the ")
@@ -462,11 +450,10 @@ def test_a_secret_that_was_changed_since_keeps_the_log_on_the_node(local_rig: Ri
 
 
 def test_a_job_that_says_another_secret_than_the_run_had_keeps_the_log_on_the_node(local_rig: Rig) -> None:
-    local_rig.code(TWO + "print(sys.argv)\n")
-    blocker = block(local_rig)
+    local_rig.code(local_rig.shuts_output + TWO + "print(sys.argv)\n")
     job = str(local_rig.folder / "job.json")
     assert local_rig.run("--set", "api_key=@env:MINE", env={"MINE": SECRET}).code == 73
-    blocker.unlink()
+    local_rig.output_in_store.unlink()
     assert local_rig.store.directory is not None
     shutil.rmtree(local_rig.store.directory / local_rig.bucket / "log")
     other = later(local_rig, "--job", job, "--set", "api_key=@env:MINE", env={"MINE": "rotated-since-then"})

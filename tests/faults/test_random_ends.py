@@ -122,10 +122,11 @@ def laid_down(store: AnyStore, folder: Path, one: Scene) -> Ends:
         {"name": name, "remote": {"obs": {"obs_url": f"obs://{ends.bucket}/{place}"}}}
         for name, place in OUTPUTS.items()
     ]
-    ends.code((PROGRAMS / "actor.py").read_text(), {"pip-requirements.txt": b"./slow\n"} if one.pip else None)
+    actor = (PROGRAMS / "actor.py").read_text()
+    ends.code(
+        ends.shuts_output + actor if one.blocked else actor, {"pip-requirements.txt": b"./slow\n"} if one.pip else None
+    )
     ends.store.seed(ends.bucket, {f"data/{index}": b"%d" % index * 300 for index in range(one.inputs)})
-    if one.blocked:
-        ends.store.seed(ends.bucket, {"out": b"a file where the folder should be"})
     ends.algorithm["environments"] = {
         "KIND": one.kind,
         "FILES": str(one.files),
@@ -278,6 +279,9 @@ def wrong_with_the_outputs(ends: Ends, one: Scene) -> Iterator[str]:
     parts += [key for key in keys if ".launcher-part-" in key]
     if parts:
         yield f"temporary names: {parts}"
+    signs = [key for key in keys if "/.launcher/running-" in key]
+    if signs and not any(sent.stops for sent in one.sent):
+        yield f"it is over, and says that it writes there: {signs}"
     synced = {entry["channel"]: entry for entry in (one.run_json or {}).get("synced", ())}
     for name, place in OUTPUTS.items():
         yield from wrong_with_an_output(ends, name, place, synced.get(name), one)

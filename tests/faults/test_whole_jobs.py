@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fronts import Fault, s3_error
+from fronts import BUT_THE_SIGN, Fault, s3_error
 from rig import Rig
 from servers import AnyStore
 
@@ -69,7 +69,8 @@ def test_a_fault_that_passes_costs_nothing_but_time(fronted_rig: tuple[Rig, Fron
         (fault("answer", status=200, body=b"<html>welcome</html>"), 69, 0),
         (fault("truncate", method="GET", target="b.bin"), 69, 0),
         (fault("spoil", method="GET", target="b.bin"), 69, 0),
-        (s3_error(403, "AccessDenied", method="PUT"), 73, 1),
+        (s3_error(403, "AccessDenied", method="PUT"), 77, 0),
+        (s3_error(403, "AccessDenied", method="PUT", target=BUT_THE_SIGN), 73, 1),
     ],
     ids=lambda each: f"{each.kind}-{each.method or 'any'}-{each.status}" if isinstance(each, Fault) else None,
 )

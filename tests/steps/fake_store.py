@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from launcher.core.errors import Cancelled, Exit, StoreError
-from launcher.core.plan import Code, CodeLimits, Files, Input, JobName, LogRules, Node, Output, Plan
+from launcher.core.plan import Code, CodeLimits, Files, Input, JobName, LogRules, Node, Output, Plan, Transfers
 from launcher.core.stored import StoredObject
 from launcher.core.urls import Location
 
@@ -23,6 +23,10 @@ BUCKET = "b"
 
 def refused(message: str = "403 AccessDenied") -> StoreError:
     return StoreError(message, code="store-refused", action="Check the keys.", exit_code=Exit.REFUSED)
+
+
+def missing(key: str) -> StoreError:
+    return StoreError(f"no such object {key}", code="store-missing", action="Check it.", exit_code=Exit.MISSING)
 
 
 def broken(message: str = "503 SlowDown") -> StoreError:
@@ -54,24 +58,28 @@ class FakeStore:
         with self.put_seen:
             assert self.put_seen.wait_for(lambda: self.keys_of("stored").count(key) >= count, timeout=30), self.journal
 
-    def walk(self, folder: Location) -> Iterator[StoredObject]:
+    def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
         self._meet("walk", folder.key)
-        for key in sorted(self.objects):
-            if key.startswith(folder.key):
-                yield self._entry(key)
-        yield from (item for item in self.extra_listing if item.key.startswith(folder.key))
+        entries = [self._entry(key) for key in self.objects] + self.extra_listing
+        for item in sorted(entries, key=lambda each: each.key.encode()):
+            if item.key.startswith(folder.key) and item.key > after:
+                yield item
 
     def stat(self, at: Location) -> StoredObject | None:
         self._meet("stat", at.key)
         return self._entry(at.key) if at.key in self.objects else None
 
-    def fetch(self, bucket: str, item: StoredObject, path: str, stopped: Callable[[], bool]) -> None:
+    def read(
+        self, bucket: str, item: StoredObject, start: int, end: int, stopped: Callable[[], bool]
+    ) -> Iterator[bytes]:
         assert bucket == BUCKET
-        with open(path, "xb") as file:
-            self._meet("fetch", item.key)
-            if stopped():
-                raise Cancelled
-            file.write(self.objects[item.key])
+        self._meet("read", item.key)
+        if stopped():
+            raise Cancelled
+        if item.key not in self.objects:
+            raise missing(item.key)
+        content = self.objects[item.key]
+        yield content[start : len(content) if end < 0 else end]
 
     def put(self, at: Location, chunks: Iterator[bytes], size: int) -> None:
         self._meet("put", at.key)
@@ -84,10 +92,6 @@ class FakeStore:
     def remove(self, at: Location) -> None:
         self._meet("remove", at.key)
         self.objects.pop(at.key, None)
-
-    def occupied(self, folder: Location) -> bool:
-        self._meet("occupied", folder.key)
-        return any(key.startswith(folder.key) for key in self.objects)
 
     def _entry(self, key: str) -> StoredObject:
         content = self.objects[key]
@@ -174,6 +178,7 @@ def make_plan(
             run_json=f"{root}/log/run.json",
             events=f"{root}/log/events.jsonl",
             plan=f"{root}/log/plan.json",
+            staged=f"{root}/log/.launcher-staged",
             uploads=f"{root}/log/.launcher-uploads.jsonl",
             roll=f"{root}/log/.launcher-processes.json",
             termination=None,
@@ -182,7 +187,8 @@ def make_plan(
         log_target=log_target,
         limits=limits or CodeLimits(),
         grace=25.0,
-        transfers=transfers,
+        transfers=Transfers(most=transfers),
+        in_use="refuse",
         language="en",
         warnings=(),
     )

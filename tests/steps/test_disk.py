@@ -10,9 +10,11 @@ from fake_store import never
 
 from launcher import disk
 from launcher.core.errors import Cancelled, Exit, StageError
-from launcher.reader import FileReader
+from launcher.stage.file import file_md5
+from launcher.sync.reader import FileReader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LONG = "x" * 300
@@ -51,7 +53,7 @@ def test_a_regular_file_is_opened_below_the_root(tmp_path: Path, where: str) -> 
     (tmp_path / where).write_bytes(b"1")
     with FileReader(str(tmp_path), str(tmp_path / where), never, summed=True) as reader:
         assert b"".join(reader.chunks()) == b"1"
-        assert reader.unchanged()
+        assert reader.whole
 
 
 def test_a_file_outside_the_root_is_opened_in_its_own_folder(tmp_path: Path) -> None:
@@ -103,27 +105,27 @@ def test_a_reader_takes_no_more_than_the_size_it_saw(tmp_path: Path) -> None:
         with file.open("ab") as more:
             more.write(b"456")
         assert b"".join(reader.chunks()) == b"123"
-        assert not reader.unchanged()
+        assert not reader.whole
 
 
 def test_what_stops_the_reading_is_told_whatever_an_engine_makes_of_it(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"123")
 
-    def engine(reader: FileReader) -> None:
+    def engine(chunks: Iterator[bytes]) -> None:
         try:
-            list(reader.chunks())
+            list(chunks)
         except Cancelled as error:
             raise RuntimeError("generic") from error
 
-    with pytest.raises(Cancelled), FileReader(str(tmp_path), str(tmp_path / "x"), lambda: True) as reader:
-        engine(reader)
+    with FileReader(str(tmp_path), str(tmp_path / "x"), lambda: True) as reader, pytest.raises(Cancelled):
+        reader.hand(engine)
 
 
 def test_a_checksum_can_be_stopped(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"123")
-    assert disk.file_md5(str(tmp_path), str(tmp_path / "x"), never) == "202cb962ac59075b964b07152d234b70"
+    assert file_md5(str(tmp_path), str(tmp_path / "x"), never) == "202cb962ac59075b964b07152d234b70"
     with pytest.raises(Cancelled):
-        disk.file_md5(str(tmp_path), str(tmp_path / "x"), lambda: True)
+        file_md5(str(tmp_path), str(tmp_path / "x"), lambda: True)
 
 
 def test_folders_are_made_once_and_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher.disk import Stamp
-from launcher.journal import BYTES_MOST, HEADING_MOST, LINE_MOST, Noted, begin, heading, load, resume
+from launcher.sync.journal import BYTES_MOST, HEADING_MOST, LINE_MOST, Noted, begin, heading, load, resume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def test_what_is_noted_is_read_back(tmp_path: Path) -> None:
     journal.note(noted(), noted(key="y", sha256=None))
     journal.note()
     journal.close()
-    told = load(path)
+    told = tuple(load(path))
     assert told == (noted(), noted(key="y", sha256=None))
     assert told[0].stamp == Stamp(3, 7, 9)
     entry = told[0].entry
@@ -67,7 +67,7 @@ def test_a_closed_journal_notes_nothing_more(tmp_path: Path) -> None:
     journal.close()
     journal.close()
     journal.note(noted())
-    assert load(path) == ()
+    assert tuple(load(path)) == ()
 
 
 def test_a_line_that_was_cut_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_journal_without_end_is_read_to_a_bound(tmp_path: Path) -> None:
 
 def test_a_journal_that_is_not_there_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = str(tmp_path / "journal")
-    assert (heading(path), load(path), caplog.messages) == (None, (), [])
+    assert (heading(path), tuple(load(path)), caplog.messages) == (None, (), [])
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "folder"])
@@ -146,7 +146,7 @@ def test_what_lies_in_the_place_of_a_journal_is_not_written(
     journal.note(noted())
     assert other.read_bytes() == b"mine\n"
     assert len([text for text in caplog.messages if "cannot be written" in text]) == 1
-    assert (load(str(path)), heading(str(path))) == ((), None)
+    assert (tuple(load(str(path))), heading(str(path))) == ((), None)
 
 
 def test_a_folder_in_its_place_does_not_stop_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -158,7 +158,7 @@ def test_a_folder_in_its_place_does_not_stop_a_run(tmp_path: Path, caplog: pytes
 
 FULL = """
 import logging, resource, signal, sys
-from launcher.journal import Noted, begin
+from launcher.sync.journal import Noted, begin
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = begin(sys.argv[1])
@@ -222,12 +222,12 @@ def test_a_heading_of_many_secrets_is_read_whole(tmp_path: Path) -> None:
     first = heading(path)
     assert first is not None
     assert (first.covered(secrets), first.covered(secrets[1:])) == (True, False)
-    assert load(path) == (noted(),)
+    assert tuple(load(path)) == (noted(),)
 
 
 LONELY = """
 import sys
-from launcher.journal import heading
+from launcher.sync.journal import heading
 def read(): return int(open("/proc/self/io").readline().split()[1])
 before = read()
 assert heading(sys.argv[1]).environment == ("DB_PASSWORD",)
@@ -247,7 +247,8 @@ def test_only_the_first_line_is_read_for_the_heading(tmp_path: Path) -> None:
 
 
 def test_a_run_without_secrets_needs_no_digests(tmp_path: Path) -> None:
-    told = "import sys; from launcher.journal import begin; begin(sys.argv[1], (), sys.argv[2:]); print(*sys.modules)"
+    told = "import sys; from launcher.sync.journal import begin; begin(sys.argv[1], (), sys.argv[2:]);"
+    told += " print(*sys.modules)"
     for secrets, needed in (((), False), (SECRETS[:1], True)):
         command = [sys.executable, "-c", told, str(tmp_path / "journal"), *secrets]
         done = subprocess.run(command, capture_output=True, text=True, check=True)

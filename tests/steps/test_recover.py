@@ -9,17 +9,21 @@ import msgspec
 import pytest
 from fake_processes import FakeClock, FakeProcesses
 from fake_store import FakeStore, broken, make_output, make_plan, refused
+from patience import Hasty, Once
 
 from launcher.core.lifecycle import Signalled
 from launcher.core.manifest import parse_manifest
 from launcher.core.parse.run import parse_run
 from launcher.core.plan import Process
+from launcher.core.stored import StoredObject
 from launcher.core.urls import Location
 from launcher.disk import stamp_of
-from launcher.journal import Noted, begin
 from launcher.recover import GONE, Later, Recovered, recover, written
+from launcher.sync.confirm import FEW
+from launcher.sync.journal import Noted, begin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from launcher.core.lifecycle import Event
@@ -140,9 +144,85 @@ def test_who_may_write_but_not_look_sends_all_of_it_again(bench: Bench) -> None:
 def test_a_store_that_cannot_be_asked_changes_nothing(bench: Bench) -> None:
     bench.note("a")
     bench.store.always["stat", ""] = broken()
-    done = bench.recover()
+    done = bench.recover(retries=Once)
     assert (done.exit_code, done.done) == (69, False)
     assert (bench.run_json, bench.events(), bench.store.keys_of("put")) == (bench.document, [], [])
+
+
+MANY = FEW + 20
+
+
+def many(bench: Bench) -> list[str]:
+    """More objects than are asked for one by one, among others of the same output, all of them agreed on."""
+    keys = sorted(f"{number}{name}" for number in range(MANY // 4) for name in ("", "é", "😀", ".pt"))
+    bench.note(*keys)
+    bench.store.objects |= {f"train_url/{number}/somebody-else's": b"y" for number in range(300)}
+    return keys
+
+
+def again(bench: Bench) -> list[str]:
+    """What is sent when the outputs are put in place once more."""
+    assert bench.recover(retries=Once).exit_code == 0
+    sent = [key.removeprefix("train_url/") for key in bench.store.keys_of("stored") if key.startswith("train_url/")]
+    return sorted(set(sent) - {MANIFEST.removeprefix("train_url/")})
+
+
+def test_many_objects_are_found_in_a_listing_and_not_asked_for_one_by_one(bench: Bench) -> None:
+    keys = many(bench)
+    for gone in (keys[0], keys[50], keys[-1]):
+        del bench.store.objects[f"train_url/{gone}"]
+    bench.store.objects[f"train_url/{keys[7]}"] = b"another size"
+    assert again(bench) == sorted({keys[0], keys[7], keys[50], keys[-1]})
+    assert bench.store.keys_of("walk") == ["train_url/"]
+    assert len(bench.store.keys_of("stat")) <= 1, "the manifest's"
+
+
+def test_a_listing_that_breaks_off_is_gone_on_with(bench: Bench) -> None:
+    keys = many(bench)
+
+    begun: list[str] = []
+
+    class Breaking(FakeStore):
+        def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
+            begun.append(after)
+            for number, item in enumerate(super().walk(folder, after)):
+                if number == 100 and len(self.keys_of("walk")) < 3:
+                    raise broken()
+                yield item
+
+    store = Breaking(bench.store.objects)
+    bench.store = store
+    del store.objects[f"train_url/{keys[60]}"]
+    assert bench.recover(retries=Hasty).exit_code == 0
+    assert len(begun) == 3
+    assert "" == begun[0] < begun[1] < begun[2], "each from where the one before it ended"
+    assert set(store.keys_of("stored")) & {f"train_url/{key}" for key in keys} == {f"train_url/{keys[60]}"}
+
+
+def test_who_may_look_but_not_list_asks_for_each(bench: Bench) -> None:
+    keys = many(bench)
+    del bench.store.objects[f"train_url/{keys[3]}"]
+    bench.store.always["walk", ""] = refused()
+    assert again(bench) == [keys[3]]
+    assert len(bench.store.keys_of("stat")) >= len(keys)
+
+
+def test_a_listing_that_is_mostly_somebody_elses_is_left(bench: Bench) -> None:
+    keys = many(bench)
+    listed = 0
+
+    class Crowded(FakeStore):
+        def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
+            nonlocal listed
+            yield StoredObject(f"train_url/{keys[0]}", 1, "")
+            for number in range(10**6):
+                listed += 1
+                yield StoredObject(f"train_url/{keys[0]}-{number:07}", 1, "")
+
+    bench.store = Crowded(bench.store.objects)
+    assert again(bench) == []
+    assert listed < 4 * MANY + 11_000
+    assert len(bench.store.keys_of("stat")) >= len(keys) - 1
 
 
 def test_the_second_time_there_is_nothing_to_do(bench: Bench) -> None:

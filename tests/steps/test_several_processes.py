@@ -21,7 +21,8 @@ from launcher.adapters.localfs import LocalStore
 from launcher.adapters.process import SystemProcesses
 from launcher.core.plan import LogRules, Process
 from launcher.core.urls import Location
-from launcher.job import World, run
+from launcher.job import run
+from launcher.world import World
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
 from fake_store import make_plan

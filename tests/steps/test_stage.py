@@ -4,29 +4,35 @@ import errno
 import hashlib
 import os
 import stat as stat_module
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from fake_store import (
     FakeRecord,
     FakeStore,
-    broken,
     make_code,
     make_input,
     make_output,
     make_plan,
+    missing,
     never,
     refused,
 )
+from msgspec.structs import replace
 
 from launcher.core.errors import Cancelled, Exit, PlanError, StageError, StoreError
-from launcher.core.keys import arrange
-from launcher.core.plan import Code, CodeLimits, Plan
+from launcher.core.plan import Code, CodeLimits, Patterns, Plan, Transfers
 from launcher.core.stored import StoredObject
 from launcher.core.urls import Location
-from launcher.listing import Channel, Wanted, check_folding
+from launcher.pool import each
+from launcher.retry import Retries
 from launcher.stage import StageResult, stage
+from launcher.stage.channel import Channel
+from launcher.stage.room import Room
+from launcher.stage.wanted import Present, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +87,7 @@ def test_nothing_moves_before_everything_is_listed(tmp_path: Path) -> None:
     outputs = (make_output(root, predownload=True),)
     run(make_plan(root, code=make_code(root), inputs=(make_input(root),), outputs=outputs), store)
     verbs = [verb for verb, _ in store.journal]
-    assert verbs == ["walk"] * 3 + ["fetch"] * 3
+    assert verbs == ["walk"] * 3 + ["read"] * 3
     assert store.keys_of("walk") == ["code/", "data/", "train_url/"]
 
 
@@ -168,7 +174,7 @@ def test_an_empty_folder_is_there_but_worth_a_warning(tmp_path: Path) -> None:
 
 def test_a_marker_that_the_listing_does_not_show_is_a_folder_too(tmp_path: Path) -> None:
     class Unmarked(FakeStore):
-        def walk(self, folder: Location) -> Iterator[StoredObject]:
+        def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
             return (item for item in super().walk(folder) if item.key != folder.key)
 
     root = str(tmp_path)
@@ -192,7 +198,7 @@ def test_code_over_a_limit_is_65_before_a_byte_moves(tmp_path: Path) -> None:
     store = FakeStore({f"code/d/{n}": b"" for n in range(1024)})
     with pytest.raises(PlanError, match=r"ModelArts\.2759"):
         run(make_plan(root, code=make_code(root)), store, record)
-    assert not store.keys_of("fetch")
+    assert not store.keys_of("read")
     assert not (tmp_path / "job").exists()
     assert "ModelArts.2759" in record.messages("Error")[0]
 
@@ -227,7 +233,7 @@ def test_what_does_not_fit_is_refused_before_a_byte_moves(tmp_path: Path) -> Non
     with pytest.raises(StageError, match=r"no room on the file system at .*data_url.*1,059,061\.8 TB wanted") as caught:
         run(make_plan(root, inputs=(make_input(root),)), store)
     assert (caught.value.code, caught.value.exit_code) == ("no-space", Exit.NODE)
-    assert not store.keys_of("fetch")
+    assert not store.keys_of("read")
     assert not (tmp_path / "inputs").exists()
 
 
@@ -261,7 +267,7 @@ def test_a_link_where_a_file_goes_is_replaced_and_not_followed(tmp_path: Path) -
 def test_a_folder_where_a_file_goes_is_an_error_that_names_it(tmp_path: Path) -> None:
     root = str(tmp_path)
     (tmp_path / "inputs/data_url_0/x").mkdir(parents=True)
-    with pytest.raises(StageError, match=r"inputs\[0\] \(data_url\): could not write 'x'"):
+    with pytest.raises(StageError, match=r"inputs\[0\] \(data_url\): .*x is a folder"):
         run(make_plan(root, inputs=(make_input(root),)), FakeStore({"data/x": b"new"}))
     assert not parts(tmp_path)
 
@@ -269,10 +275,19 @@ def test_a_folder_where_a_file_goes_is_an_error_that_names_it(tmp_path: Path) ->
 def test_names_that_are_one_on_a_folding_file_system_are_refused(tmp_path: Path) -> None:
     want = Wanted(kind="input", name="d", label="d", source=Location("b", "data/"), path=str(tmp_path))
     items = [StoredObject("data/README", 1, ""), StoredObject("data/readme", 1, "")]
-    channel = Channel(wanted=want, arrangement=arrange(items, want.source), present={}, parts=())
+    room = Room()
+    room.user("d", str(tmp_path))
+    before, after = (
+        Channel(want, Present(files={}, parts=()), Retries(), room=room, lock=threading.Lock(), began=0.0)
+        for _ in range(2)
+    )
+    after.decide(folds=True)
     with pytest.raises(StageError, match="'README' and 'readme' are one name") as caught:
-        check_folding(channel)
+        list(after.ordered(items))
     assert caught.value.code == "key-clash"
+    list(before.ordered(items))
+    with pytest.raises(StageError, match="'README' and 'readme' are one name"):
+        before.decide(folds=True)
 
 
 # failures and stops
@@ -282,11 +297,11 @@ def test_a_failing_transfer_is_named_and_leaves_no_part(tmp_path: Path) -> None:
     root = str(tmp_path)
     record = FakeRecord()
     store = FakeStore({f"data/{n}": b"x" for n in range(50)})
-    store.faults["fetch", "data/7"] = [broken()]
-    with pytest.raises(StageError, match=r"^inputs\[0\] \(data_url\): 503 SlowDown") as caught:
+    store.faults["read", "data/7"] = [refused()]
+    with pytest.raises(StageError, match=r"^inputs\[0\] \(data_url\): 403 AccessDenied") as caught:
         run(make_plan(root, inputs=(make_input(root),)), store, record)
-    assert (caught.value.exit_code, caught.value.code) == (Exit.UNREACHABLE, "store-unreachable")
-    assert caught.value.action == "Try again."
+    assert (caught.value.exit_code, caught.value.code) == (Exit.REFUSED, "store-refused")
+    assert caught.value.action == "Check the keys."
     assert isinstance(caught.value.__cause__, StoreError)
     assert len(record.messages("Error")) == 1
     assert not parts(tmp_path)
@@ -315,8 +330,8 @@ def test_a_listing_that_fails_keeps_its_exit_code(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_says_so(tmp_path: Path, number: int, code: str, exit_code: Exit) -> None:
     root = str(tmp_path)
     store = FakeStore({"data/x": b"1"})
-    store.faults["fetch", "data/x"] = [OSError(number, os.strerror(number))]
-    with pytest.raises(StageError, match=r"^inputs\[0\] \(data_url\): could not write 'x' in ") as caught:
+    store.faults["read", "data/x"] = [OSError(number, os.strerror(number))]
+    with pytest.raises(StageError, match=r"^inputs\[0\] \(data_url\): could not write in ") as caught:
         run(make_plan(root, inputs=(make_input(root),)), store)
     assert (caught.value.code, caught.value.exit_code) == (code, exit_code)
     assert not parts(tmp_path)
@@ -335,7 +350,7 @@ def test_a_stop_between_transfers_is_cancelled_and_leaves_whole_files_alone(tmp_
     root = str(tmp_path)
     stop = threading.Event()
     store = FakeStore({f"data/{n:02}": b"whole" for n in range(20)})
-    store.faults["fetch", "data/05"] = [stop.set]
+    store.faults["read", "data/05"] = [stop.set]
     with pytest.raises(Cancelled):
         run(make_plan(root, inputs=(make_input(root),), transfers=2), store, stopped=stop.is_set)
     assert not parts(tmp_path)
@@ -351,7 +366,7 @@ def test_a_transfer_that_hangs_is_left_behind_without_its_part(tmp_path: Path) -
         release.wait(60)
 
     store = FakeStore({"data/a": b"1", "data/b": b"2"})
-    store.faults["fetch", "data/a"] = [hang]
+    store.faults["read", "data/a"] = [hang]
     with pytest.raises(Cancelled):
         run(make_plan(root, inputs=(make_input(root),), transfers=2), store, stopped=hanging.is_set)
     assert not parts(tmp_path)
@@ -416,7 +431,7 @@ def test_a_local_output_folder_that_is_not_empty_is_worth_a_warning(tmp_path: Pa
 def test_a_target_that_may_not_be_listed_is_no_reason_to_stop(tmp_path: Path) -> None:
     root = str(tmp_path)
     store = FakeStore()
-    store.faults["occupied", "train_url/"] = [refused()]
+    store.faults["walk", "train_url/"] = [refused()]
     result = run(make_plan(root, outputs=(make_output(root),)), store)
     assert "cannot see whether obs://b/train_url/ is in use: 403" in result.warnings[0]
 
@@ -424,10 +439,10 @@ def test_a_target_that_may_not_be_listed_is_no_reason_to_stop(tmp_path: Path) ->
 def test_a_target_that_cannot_be_reached_stops_before_training(tmp_path: Path) -> None:
     root = str(tmp_path)
     store = FakeStore({"data/x": b""})
-    store.faults["occupied", "train_url/"] = [broken("no bucket")]
-    with pytest.raises(StageError, match=r"outputs\[0\] \(train_url\): no bucket"):
+    store.faults["walk", "train_url/"] = [missing("no bucket")]
+    with pytest.raises(StageError, match=r"outputs\[0\] \(train_url\): no such object no bucket"):
         run(make_plan(root, inputs=(make_input(root),), outputs=(make_output(root),)), store)
-    assert not store.keys_of("fetch")
+    assert not store.keys_of("read")
 
 
 def test_a_first_run_with_predownload_finds_nothing_and_goes_on(tmp_path: Path) -> None:
@@ -471,7 +486,7 @@ def test_predownload_keeps_only_what_the_checksum_proves(
     if etag is not None:
         store.etags["train_url/x"] = etag
     result = run(make_plan(root, outputs=(make_output(root, predownload=True),)), store)
-    assert store.keys_of("fetch") == ["train_url/x"] * fetched
+    assert store.keys_of("read") == ["train_url/x"] * fetched
     assert tree(folder) == {"x": b"same"}
     assert "x" in result.baseline["train_url"]
 
@@ -535,3 +550,335 @@ def test_a_folder_that_may_not_be_written_is_told_with_our_uid(tmp_path: Path) -
         assert caught.value.exit_code == Exit.REFUSED
     finally:
         tmp_path.chmod(stat_module.S_IRWXU)
+
+
+# listing and transfers side by side
+
+
+class Paged(FakeStore):
+    """It lists so many keys without holding them, and asks before the second page."""
+
+    def __init__(self, count: int, before_second: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.count = count
+        self.before_second = before_second
+
+    def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
+        for number in range(self.count):
+            if number == 1000:
+                self.before_second()
+            key = f"{folder.key}{number:07}"
+            if key > after:
+                yield StoredObject(key, 1, '"e-2"')
+
+    def read(
+        self, bucket: str, item: StoredObject, start: int, end: int, stopped: Callable[[], bool]
+    ) -> Iterator[bytes]:
+        self._meet("read", item.key)
+        yield b"x"
+
+
+def test_objects_of_the_first_page_move_before_the_second_is_listed(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    moved = threading.Event()
+    store = Paged(1001, lambda: None if moved.wait(30) else pytest.fail("nothing moved before all was listed"))
+    store.faults["read", "data/0000500"] = [moved.set]
+    run(make_plan(root, inputs=(make_input(root),)), store)
+    assert len(list((tmp_path / "inputs/data_url_0").iterdir())) == 1001
+
+
+MEMORY_OF_A_STAGING = """
+import os, resource, sys, threading
+sys.path[:0] = sys.argv[1:3]
+from fake_store import FakeRecord, make_input, make_plan, never
+from test_stage import Paged
+from launcher.stage.channel import Channel
+from launcher.core.errors import Cancelled
+from launcher.stage.wanted import wanted, present
+from launcher.stage import stage
+from launcher.stage.transfer import Transfers
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+class Light(Paged):
+    def read(self, bucket, item, start, end, stopped):
+        yield b"x"
+
+root, count = sys.argv[3], int(sys.argv[4])
+seen = []
+def first():
+    seen.append(resident())
+from launcher.stage.landing import Landing
+Landing.place = lambda self, executable: (os.fstat(self.descriptor), self.give_up())[0]
+stage(make_plan(root, inputs=(make_input(root),)), Light(count, first), FakeRecord(), never)
+print(resident() - seen[0])
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_objects(tmp_path: Path) -> None:
+    here = os.path.dirname(__file__)
+    argv = (sys.executable, "-c", MEMORY_OF_A_STAGING, here, os.path.dirname(os.path.dirname(here)), str(tmp_path))
+    grown = subprocess.run((*argv, "60000"), capture_output=True, text=True, check=False, timeout=100)
+    assert grown.returncode == 0, grown.stderr
+    assert int(grown.stdout) < 12 * 1024**2
+
+
+def test_a_listing_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    class Torn(Paged):
+        asked: ClassVar[list[str]] = []
+
+        def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
+            self.asked.append(after)
+            for count, item in enumerate(super().walk(folder, after)):
+                if count == 700 and len(self.asked) < 4:
+                    raise StoreError("503", code="store-unreachable", action="Try again.")
+                yield item
+
+    root = str(tmp_path)
+    store = Torn(3000)
+    record = FakeRecord()
+    run(make_plan(root, inputs=(make_input(root),)), store, record)
+    assert store.asked == ["", "data/0000699", "data/0001399", "data/0002099"]
+    assert len(list((tmp_path / "inputs/data_url_0").iterdir())) == 3000
+    assert len(store.keys_of("read")) == 3000
+    assert record.stagings[0].retries == 3
+
+
+@pytest.mark.parametrize(("keys", "said"), [(("b", "a"), "out of order"), (("a", "a"), "twice")])
+def test_a_listing_that_is_out_of_order_or_repeats_itself_is_refused(
+    tmp_path: Path, keys: tuple[str, ...], said: str
+) -> None:
+    class Disordered(FakeStore):
+        def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
+            return (StoredObject(folder.key + key, 0, "") for key in keys)
+
+    root = str(tmp_path)
+    store = Disordered({"data/a": b"", "data/b": b""})
+    with pytest.raises(StageError, match=rf"inputs\[0\] \(data_url\): the store lists 'data/a' .*{said}") as caught:
+        run(make_plan(root, inputs=(make_input(root),)), store)
+    assert caught.value.exit_code == Exit.UNREACHABLE
+    assert not store.keys_of("read")
+
+
+def test_an_object_beside_a_folder_of_its_name_is_refused(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    store = FakeStore({"data/x": b"", "data/x.y": b"", "data/x/y": b""})
+    with pytest.raises(StageError, match="'data/x' is an object and a folder at once"):
+        run(make_plan(root, inputs=(make_input(root),)), store)
+    assert not store.keys_of("read")
+
+
+def test_every_thread_ends_where_the_code_is_refused(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    before = set(threading.enumerate())
+    store = FakeStore({f"code/d/{n}": b"" for n in range(1024)} | {f"data/{n:05}": b"" for n in range(30_000)})
+    with pytest.raises(PlanError, match=r"ModelArts\.2759"):
+        run(make_plan(root, code=make_code(root), inputs=(make_input(root),)), store)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+# patterns
+
+
+def with_patterns(root: str, **patterns: tuple[str, ...]) -> Plan:
+    return make_plan(root, inputs=(replace(make_input(root), patterns=Patterns(**patterns)),))
+
+
+def test_only_what_is_included_and_not_excluded_comes(tmp_path: Path) -> None:
+    store = FakeStore({f"data/{key}": b"1" for key in ("a.jpg", "b.txt", "tmp/c.jpg", "d/e.jpg", "empty/")})
+    run(with_patterns(str(tmp_path), include=("*.jpg",), exclude=("tmp/",)), store)
+    assert tree(tmp_path / "inputs/data_url_0") == {"a.jpg": b"1", "d/e.jpg": b"1"}
+
+
+def test_patterns_that_select_nothing_are_told_and_the_folder_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    result = run(with_patterns(str(tmp_path), include=("*.jpg",)), FakeStore({"data/b.txt": b"1"}))
+    assert result.warnings == ("inputs[0] (data_url): obs://b/data/ holds no files that its patterns select",)
+
+
+def test_a_folder_that_holds_only_our_own_is_there(tmp_path: Path) -> None:
+    result = run(make_plan(str(tmp_path), inputs=(make_input(str(tmp_path)),)), FakeStore({"data/.launcher/x": b""}))
+    assert result.warnings == ("inputs[0] (data_url): obs://b/data/ holds no files",)
+
+
+# how many at once
+
+
+class Crowd(FakeStore):
+    """It sees how many reads are under way at once, and says that it is busy to whom it is told to."""
+
+    def __init__(self, count: int, *, busy_above: int = 10**9) -> None:
+        super().__init__({f"data/{n:05}": b"x" for n in range(count)})
+        self.busy_above = busy_above
+        self.inside = self.most = 0
+        self.refusals = 0
+        self.lock = threading.Lock()
+
+    def read(
+        self, bucket: str, item: StoredObject, start: int, end: int, stopped: Callable[[], bool]
+    ) -> Iterator[bytes]:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            busy = self.inside > self.busy_above
+            self.refusals += busy
+        try:
+            threading.Event().wait(0.01)  # the network's time
+            if busy:
+                raise StoreError("503 SlowDown", code="store-busy", action="Try again.")
+            yield b"x"
+        finally:
+            with self.lock:
+                self.inside -= 1
+
+
+def crowded(tmp_path: Path, store: Crowd, **transfers: int) -> Crowd:
+    root = str(tmp_path)
+    plan = make_plan(root, inputs=(make_input(root),))
+    run(replace(plan, transfers=Transfers(**{"most": 128, **transfers})), store)
+    assert len(list((tmp_path / "inputs/data_url_0").iterdir())) == len(store.objects)
+    return store
+
+
+def test_more_are_under_way_as_more_gets_done(tmp_path: Path) -> None:
+    assert crowded(tmp_path, Crowd(2000)).most > 8
+
+
+@pytest.mark.parametrize(
+    ("transfers", "most"), [({"most": 3}, 3), ({"memory_bytes": 8 * 1024**2}, 4), ({"memory_bytes": 1}, 1)]
+)
+def test_no_more_are_under_way_than_settings_and_memory_allow(
+    tmp_path: Path, transfers: dict[str, int], most: int
+) -> None:
+    assert crowded(tmp_path, Crowd(300), **transfers).most == most
+
+
+def test_however_soon_items_end_no_more_are_under_way_than_may_be() -> None:
+    for _ in range(30):
+        inside, peaks = [0], [0]
+
+        def work(item: int, _: object, inside: list[int] = inside, peaks: list[int] = peaks) -> None:
+            inside[0] += 1
+            peaks[0] = max(peaks[0], inside[0])
+            threading.Event().wait(0.001 if item > 4 else 0)
+            inside[0] -= 1
+
+        each(work, range(40), lambda: 4, never)
+        assert peaks[0] <= 4
+
+
+def test_a_store_that_is_busy_is_asked_by_fewer_until_it_is_not(tmp_path: Path) -> None:
+    store = crowded(tmp_path, Crowd(400, busy_above=4))
+    assert 0 < store.refusals < 200
+
+
+# time
+
+
+class Watch:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limited(root: str, seconds: float) -> Plan:
+    plan = make_plan(root, inputs=(make_input(root),))
+    return replace(plan, transfers=replace(plan.transfers, most=1, stage_timeout=seconds))
+
+
+def test_staging_that_takes_too_long_ends_and_says_how_far_it_came(tmp_path: Path) -> None:
+    root, watch, record = str(tmp_path), Watch(), FakeRecord()
+    store = FakeStore({f"data/{n}": b"1" for n in range(9)})
+    store.faults["read", "data/4"] = [lambda: setattr(watch, "now", 1061.0)]
+    with pytest.raises(StageError) as caught:
+        stage(limited(root, 60.0), store, record, never, watch)
+    assert str(caught.value) == (
+        "staging took more than 60 s (LAUNCHER_STAGE_TIMEOUT): data_url 4 of 9 and more objects"
+    )
+    assert (caught.value.code, caught.value.exit_code) == ("stage-timeout", Exit.UNREACHABLE)
+    assert not parts(tmp_path)
+
+
+def test_the_limit_holds_while_a_transfer_hangs(tmp_path: Path) -> None:
+    root, watch = str(tmp_path), Watch()
+    release = threading.Event()
+
+    def hang() -> None:
+        watch.now += 61
+        release.wait(60)
+
+    store = FakeStore({"data/a": b"1", "data/b": b"1"})
+    store.faults["read", "data/a"] = [hang]
+    with pytest.raises(StageError, match="LAUNCHER_STAGE_TIMEOUT"):
+        stage(limited(root, 60.0), store, FakeRecord(), never, watch)
+    assert not parts(tmp_path)
+    release.set()
+
+
+def test_the_limit_holds_while_a_listing_hangs(tmp_path: Path) -> None:
+    root, watch = str(tmp_path), Watch()
+    release = threading.Event()
+
+    def hang() -> None:
+        watch.now += 61
+        release.wait(60)
+
+    store = FakeStore({"data/a": b"1"})
+    store.faults["walk", "data/"] = [hang]
+    with pytest.raises(StageError, match=r"data_url 0 of 0 and more objects"):
+        stage(limited(root, 60.0), store, FakeRecord(), never, watch)
+    release.set()
+
+
+def test_a_stop_that_comes_with_the_limit_is_a_stop(tmp_path: Path) -> None:
+    root, watch, stop = str(tmp_path), Watch(), threading.Event()
+
+    def both() -> None:
+        watch.now += 61
+        stop.set()
+
+    store = FakeStore({f"data/{n}": b"1" for n in range(9)})
+    store.faults["read", "data/4"] = [both]
+    with pytest.raises(Cancelled):
+        stage(limited(root, 60.0), store, FakeRecord(), stop.is_set, watch)
+
+
+def test_staging_that_ends_in_time_has_no_limit_afterwards(tmp_path: Path) -> None:
+    root, watch = str(tmp_path), Watch()
+    plan = limited(root, 60.0)
+    stage(plan, FakeStore({"data/a": b"1"}), FakeRecord(), never, watch)
+    watch.now += 61
+    assert tree(tmp_path / "inputs/data_url_0") == {"a": b"1"}
+
+
+# room
+
+
+def test_a_large_object_that_was_nearly_there_needs_no_room_for_all_of_it_again(tmp_path: Path) -> None:
+    at = tmp_path / "small"
+    at.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "none", str(at)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small file system")
+    try:
+        root, size = str(at), 40 * 1024**2
+        (at / "log").mkdir()
+        store = FakeStore({"data/x": bytes(size)})
+        store.etags["data/x"] = '"1-3"'
+        store.faults["read", "data/x"] = [None, None, refused()]
+        plan = make_plan(root, inputs=(make_input(root),), transfers=1)
+        with pytest.raises(StageError, match="403"):
+            run(plan, store)
+        run(plan, store)
+        assert len(store.keys_of("read")) == 4
+        assert (at / "inputs/data_url_0/x").stat().st_size == size
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)

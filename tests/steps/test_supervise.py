@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from fake_processes import FAKE_PID, FakeClock, FakeProcesses
 from talking import becomes
+from threadless import no_threads
 
 from launcher.children import Attended
 from launcher.core.errors import BootError, Cancelled, StageError, StoreError, SyncError
@@ -625,15 +626,6 @@ def test_a_report_that_says_it_was_cancelled_is_73(world: World) -> None:
 
 
 # a node that allows no more threads
-
-
-@contextmanager
-def no_threads() -> Iterator[None]:
-    before = threading.stack_size(1 << 46)
-    try:
-        yield
-    finally:
-        threading.stack_size(before)
 
 
 def descriptors() -> int:

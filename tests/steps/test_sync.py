@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import socket
@@ -9,23 +10,29 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from fake_store import FakeClock, FakeRecord, FakeStore, broken, make_output, make_plan, never, refused
+from patience import Hasty, Once
 
 from launcher.core.errors import StoreError
 from launcher.core.manifest import Entry, parse_manifest
+from launcher.core.plan import Patterns, Transfers
 from launcher.core.urls import Location
-from launcher.disk import Stamp, stamp_of
-from launcher.journal import Past, begin, load
+from launcher.disk import CHUNK, Stamp, stamp_of
+from launcher.retry import Retries
 from launcher.stage import stage
 from launcher.sync import Sync
+from launcher.sync.journal import Past, begin, load
+from launcher.sync.turns import Turn
+from launcher.sync.upload import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from launcher.core.plan import Plan
-    from launcher.core.record import Synced
+    from launcher.core.record import Moving, Synced
 
 MANIFEST = "train_url/.launcher/manifest-worker-0.json"
 LOGS = Location("b", "logs/")
@@ -50,6 +57,7 @@ class Bench:
         secrets: tuple[bytes, ...] = (),
         **more: Any,
     ) -> Sync:
+        more.setdefault("retries", Once)
         self.sync = Sync(self.plan, self.store, self.record, FakeClock(), baseline or {}, secrets=secrets, **more)
         return self.sync
 
@@ -392,7 +400,7 @@ def test_a_file_that_vanishes_is_no_failure(bench: Bench) -> None:
     assert (entry.objects, entry.failed) == (1, ())
 
 
-def test_a_file_that_grows_while_it_is_sent_is_sent_once_more(bench: Bench) -> None:
+def test_a_file_that_grows_while_it_is_sent_is_given_up_and_sent_whole(bench: Bench) -> None:
     file = bench.write("grows", b"123")
 
     def grow() -> None:
@@ -401,12 +409,13 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_once_more(bench: Bench) -> N
 
     bench.store.faults["put", "train_url/grows"] = [grow]
     entry = bench.finish()
-    assert bench.store.keys_of("stored").count("train_url/grows") == 2
+    assert bench.store.keys_of("put").count("train_url/grows") == 2
+    assert bench.store.keys_of("stored").count("train_url/grows") == 1
     assert bench.store.objects["train_url/grows"] == b"123456"
     assert (entry.objects, entry.bytes, entry.failed) == (1, 6, ())
 
 
-def test_a_file_that_never_rests_is_sent_as_it_was_read(bench: Bench) -> None:
+def test_a_file_that_only_grows_and_never_rests_is_sent_as_it_was_at_one_moment(bench: Bench) -> None:
     file = bench.write("grows", b"1")
 
     def grow() -> None:
@@ -415,11 +424,48 @@ def test_a_file_that_never_rests_is_sent_as_it_was_read(bench: Bench) -> None:
 
     bench.store.faults["put", "train_url/grows"] = [grow, grow, grow]
     entry = bench.finish()
-    assert bench.store.keys_of("stored").count("train_url/grows") == 2
-    assert bench.store.objects["train_url/grows"] == b"12"
+    assert bench.store.keys_of("put").count("train_url/grows") == 3
+    assert bench.store.keys_of("stored").count("train_url/grows") == 1
+    assert bench.store.objects["train_url/grows"] == b"122"
     (put,) = parse_manifest(bench.store.objects[MANIFEST]).objects
-    assert (put.size, put.sha256) == (2, hashlib.sha256(b"12").hexdigest())
+    assert (put.size, put.sha256) == (3, hashlib.sha256(b"122").hexdigest())
     assert entry.failed == ()
+
+
+def test_a_file_that_is_rewritten_and_never_rests_is_a_failure(bench: Bench) -> None:
+    file = bench.write("moves", b"old" * CHUNK)
+    bench.write("rests")
+
+    class Meddled(FakeStore):
+        """Whatever was read last of that file is written anew before anything more of it is read."""
+
+        def put(self, at: Location, chunks: Iterator[bytes], size: int) -> None:
+            super().put(at, map(self.meddle, chunks) if at.name == "moves" else chunks, size)
+
+        def meddle(self, chunk: bytes) -> bytes:
+            with file.open("r+b") as open_file:
+                open_file.write(os.urandom(8))
+            return chunk
+
+    bench.store = Meddled()
+    bench.make()
+    entry = bench.finish()
+    assert bench.failed(entry) == {"moves": "it kept changing while it was read"}
+    assert sorted(bench.store.objects) == ["train_url/rests"]
+    assert bench.store.keys_of("put").count("train_url/moves") == 3
+
+
+def test_a_file_whose_place_was_taken_while_it_was_sent_goes_again_as_the_new_one(bench: Bench) -> None:
+    file = bench.write("ckpt", b"old")
+
+    def replace() -> None:
+        bench.write("ckpt.tmp", b"newer").rename(file)
+
+    bench.store.faults["put", "train_url/ckpt"] = [replace]
+    entry = bench.finish()
+    assert bench.store.keys_of("stored").count("train_url/ckpt") == 2
+    assert bench.store.objects["train_url/ckpt"] == b"newer"
+    assert (entry.objects, entry.failed) == (1, ())
 
 
 def test_a_file_that_shrinks_is_sent_as_it_is_then(bench: Bench) -> None:
@@ -546,7 +592,7 @@ def test_a_file_that_changed_while_it_was_sent_goes_again(bench: Bench) -> None:
 
     bench.store.faults["put", "train_url/x"] = [change]
     with bench.running():
-        bench.store.wait_for_puts("train_url/x", 2)
+        bench.store.wait_for_puts("train_url/x")
     assert bench.store.objects["train_url/x"] == b"22"
 
 
@@ -665,6 +711,197 @@ def test_without_outputs_and_log_there_is_nothing_to_wait_for(tmp_path: Path) ->
     bench.sync.periodic(never)
     assert bench.sync.finish(never) == ()
     assert bench.sync.publish([bench.plan.files.run_json]) == ()
+
+
+# patience
+
+
+def busy() -> StoreError:
+    return StoreError("503 SlowDown", code="store-busy", action="Wait.")
+
+
+def test_what_may_go_well_the_next_time_is_tried_again_and_counted(tmp_path: Path) -> None:
+    bench = with_log(tmp_path)
+    bench.make(retries=Hasty)
+    bench.write("x", b"123")
+    (tmp_path / "log/run.log").write_text("said\n")
+    log = "logs/modelarts-job-id1-worker-0.log"
+    for verb, key in (("remove", MANIFEST), ("put", "train_url/x"), ("put", MANIFEST), ("put", log)):
+        bench.store.faults[verb, key] = [busy()]
+    output, logs = bench.sync.finish(never)
+    assert (output.failed, output.retries, logs.failed, logs.retries) == ((), 3, (), 1)
+    assert (bench.store.objects["train_url/x"], bench.store.objects[log]) == (b"123", b"said\n")
+    (entry,) = parse_manifest(bench.store.objects[MANIFEST]).objects
+    assert (entry.size, entry.sha256) == (3, hashlib.sha256(b"123").hexdigest())
+    (tmp_path / "log/run.json").write_text("{}")
+    bench.store.faults["put", f"{STEM}.run.json"] = [busy()]
+    assert bench.sync.publish([bench.plan.files.run_json], never, {bench.plan.files.run_json: b"[]"}) == ()
+    assert bench.store.objects[f"{STEM}.run.json"] == b"[]"
+
+
+def test_what_an_engine_took_before_it_failed_is_sent_again(bench: Bench) -> None:
+    class Breaking(FakeStore):
+        """A store that fails the first time, in the middle."""
+
+        def put(self, at: Location, chunks: Iterator[bytes], size: int) -> None:
+            if "train_url/x" not in self.keys_of("put") and at.name == "x":
+                next(chunks)
+                self.journal.append(("put", at.key))
+                raise busy()
+            super().put(at, chunks, size)
+
+    bench.store = Breaking()
+    bench.make(retries=Hasty)
+    content = os.urandom(2 * CHUNK + 1)
+    bench.write("x", content)
+    entry = bench.finish()
+    assert (entry.failed, bench.store.objects["train_url/x"]) == ((), content)
+    (listed,) = parse_manifest(bench.store.objects[MANIFEST]).objects
+    assert (listed.size, listed.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_file_that_changes_between_two_tries_is_sent_as_it_is_then(bench: Bench) -> None:
+    bench.make(retries=Hasty)
+    file = bench.write("x", b"old")
+
+    def change() -> None:
+        file.write_bytes(b"newer")
+        raise busy()
+
+    bench.store.faults["put", "train_url/x"] = [change]
+    assert (bench.finish().failed, bench.store.objects["train_url/x"]) == ((), b"newer")
+
+
+def test_a_store_that_asks_for_less_is_sent_less_at_once(bench: Bench) -> None:
+    bench.make(retries=Hasty)
+    for number in range(9):
+        bench.write(str(number))
+    bench.store.faults["put", "train_url/0"] = [busy()]
+    before = bench.sync._pace.width()
+    bench.finish()
+    assert bench.sync._pace.width() == before // 2
+
+
+def test_a_pause_between_two_tries_does_not_hold_the_end(bench: Bench) -> None:
+    waiting = threading.Event()
+
+    class Patient(Hasty):
+        def wait_after(self, error: StoreError, failures: int, since: float) -> float | None:
+            waiting.set()
+            return 3600.0
+
+    bench.make(retries=Patient)
+    bench.write("x")
+    bench.store.faults["put", "train_url/x"] = [busy()]
+    with bench.running():
+        assert waiting.wait(30)
+        assert bench.finish().failed == ()
+    assert "train_url/x" in bench.store.objects
+
+
+# what the job leaves out, and what costs nothing
+
+
+def test_what_the_jobs_patterns_leave_out_is_neither_sent_nor_a_failure(tmp_path: Path) -> None:
+    output = msgspec.structs.replace(
+        make_output(str(tmp_path)), patterns=Patterns(include=("*.pt",), exclude=("tmp/",))
+    )
+    bench = Bench(tmp_path, make_plan(str(tmp_path), outputs=(output,)))
+    for name in ("a.pt", "sub/b.pt", "c.txt", "tmp/d.pt", "e\nf.txt"):
+        bench.write(name)
+    entry = bench.finish()
+    assert (entry.objects, entry.failed) == (2, ())
+    assert sorted(bench.store.objects) == [MANIFEST, "train_url/a.pt", "train_url/sub/b.pt"]
+    said = "outputs[0] (train_url): left out by launcher/include.train_url, launcher/exclude.train_url: 3 files"
+    assert bench.record.messages("Info").count(said) == 1
+
+
+def settled_at_once(bench: Bench) -> list[str]:
+    """What a first look finds ready."""
+    output = bench.plan.outputs[0]
+    folder = Folder(bench.plan, output, bench.store, FakeClock(), {}, retries=Retries())
+    return folder.settled(never)
+
+
+def test_a_file_that_nobody_may_write_need_not_be_seen_twice(bench: Bench) -> None:
+    bench.write("open", age=3600)
+    bench.write("closed", age=3600).chmod(0o444)
+    until, unheard = time.monotonic() + 30, threading.Event()
+    while not (ready := settled_at_once(bench)) and time.monotonic() < until:
+        unheard.wait(0.01)
+    assert ready == ["closed"]
+
+
+def test_a_file_that_changed_since_it_was_seen_is_left_for_the_next_look(bench: Bench) -> None:
+    file = bench.write("x", b"1", age=3600)
+    folder = Folder(bench.plan, bench.plan.outputs[0], bench.store, FakeClock(), {}, retries=Retries())
+    folder.clear(never)
+    assert (folder.settled(never), folder.settled(never)) == ([], ["x"])
+    file.write_bytes(b"22")
+    assert folder.send("x", never)
+    assert "train_url/x" not in bench.store.objects
+    assert (folder.settled(never), folder.settled(never)) == ([], ["x"])
+    assert folder.send("x", never)
+    assert bench.store.objects["train_url/x"] == b"22"
+
+
+def test_looking_costs_a_hundredth_of_a_core_and_less_at_rest(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    outputs = tuple(make_output(root, name=name, period=30.0) for name in ("one", "two"))
+    bench = Bench(tmp_path, make_plan(root, outputs=outputs))
+    one = bench.sync._folders[0]
+    one.cost, one.at_rest = 0.3, False
+    assert bench.sync._rest(one) == pytest.approx(60), "two outputs share the hundredth"
+    one.at_rest = True
+    assert bench.sync._rest(one) == pytest.approx(210)
+
+
+def test_a_turn_comes_again_after_its_pause_or_after_what_it_must_leave() -> None:
+    leasts = iter((0.0, 0.5, 90.0, 0.0))
+    turn = Turn(lambda _: None, 1.0, 30.0, 0.0, lambda: next(leasts))
+    due = []
+    for _ in range(4):
+        turn.schedule(100.0)
+        due.append(turn.due - 100)
+    assert due == [1.0, 2.0, 90.0, 8.0]
+
+
+def test_a_look_knows_its_cost_and_whether_anything_is_to_do(bench: Bench) -> None:
+    folder = Folder(bench.plan, bench.plan.outputs[0], bench.store, FakeClock(), {}, retries=Retries())
+    folder.settled(never)
+    assert folder.at_rest
+    for number in range(200):
+        bench.write(str(number))
+    folder.settled(never)
+    assert (folder.at_rest, folder.cost > 0) == (False, True)
+
+
+# how far it is, and what goes on beside it
+
+
+def test_how_far_the_final_upload_is_can_be_asked_at_any_time(bench: Bench) -> None:
+    seen: list[Moving] = []
+
+    class Asked(FakeStore):
+        def put(self, at: Location, chunks: Iterator[bytes], size: int) -> None:
+            for chunk in chunks:
+                seen.extend(sync.moving())
+                chunks = itertools.chain((chunk,), chunks)
+                break
+            super().put(at, chunks, size)
+
+    bench.store = Asked()
+    bench.plan = msgspec.structs.replace(bench.plan, transfers=Transfers(most=1))
+    sync = bench.make()
+    bench.write("new", b"x" * (CHUNK + 1), age=1)
+    bench.write("old", b"xxx", age=2)
+    bench.finish()
+    first, second = seen[0], seen[1]
+    assert (first.label, first.known_objects, first.known_bytes) == ("outputs[0] (train_url)", 2, CHUNK + 4)
+    assert (first.objects, first.bytes, first.listed) == (0, CHUNK, True)
+    assert (second.objects, second.bytes) == (1, CHUNK + 4)
+    (done,) = sync.moving()
+    assert (done.objects, done.bytes) == (2, CHUNK + 4)
 
 
 # the log
@@ -873,9 +1110,9 @@ def test_a_file_that_never_rests_is_not_noted(bench: Bench) -> None:
         with file.open("ab") as more:
             more.write(b"x")
 
-    bench.store.faults["put", "train_url/log.txt"] = [grow, grow]
+    bench.store.faults["put", "train_url/log.txt"] = [grow, grow, grow]
     assert bench.finish().failed == ()
-    assert load(bench.plan.files.uploads) == ()
+    assert tuple(load(bench.plan.files.uploads)) == ()
     journal.close()
 
 

@@ -14,9 +14,9 @@ import stat
 from typing import TYPE_CHECKING
 
 from launcher.adapters.localfs.buckets import bucket_folder
-from launcher.adapters.localfs.copying import copy, write_all
-from launcher.adapters.localfs.entries import PART_PREFIX, entries, etag, refusal
-from launcher.adapters.localfs.parts import CREATE, create, sweep
+from launcher.adapters.localfs.entries import PART_PREFIX, entries, etag, is_empty, refusal
+from launcher.adapters.localfs.parts import create, sweep
+from launcher.adapters.localfs.pieces import pieces, write_all
 from launcher.core.stored import StoredObject
 from launcher.core.storefault import file_fault, verdict
 from launcher.core.urls import Location, wrong_key
@@ -36,14 +36,14 @@ class LocalStore:
         self._root = os.path.realpath(directory)
         self._swept: set[tuple[str, str]] = set()
 
-    def walk(self, folder: Location) -> Iterator[StoredObject]:
-        """Every object below a folder, in the order of their keys; a folder that is not there holds nothing."""
+    def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
+        """Every object below a folder whose key comes after `after`, in the order of keys; none if it is not there."""
         top = folder.folder
         real = self._real("list", top)
         found = None if real is None else _status("list", real)
         if real is None or found is None or not stat.S_ISDIR(found.st_mode):
             return
-        prefixes, trail, levels = [top.key], [real], [iter(entries(top, real, self._check_link))]
+        prefixes, trail, levels = [top.key], [real], [entries(top, real, after, self._check_link)]
         while levels:
             entry = next(levels[-1], None)
             if entry is None:
@@ -57,12 +57,12 @@ class LocalStore:
             at = Location(top.bucket, key + "/")
             if entry.linked and entry.real in trail:
                 raise refusal("list", at.url, "a link to a folder above itself", "Remove the link.")
-            inside = entries(at, entry.real, self._check_link)
-            if not inside:
+            if at.key > after and is_empty(entry.real):
                 yield StoredObject(at.key, 0, "")
+                continue
             prefixes.append(at.key)
             trail.append(entry.real)
-            levels.append(iter(inside))
+            levels.append(entries(at, entry.real, after, self._check_link))
 
     def stat(self, at: Location) -> StoredObject | None:
         """The object at exactly this key; a folder is there under its key with the `/`."""
@@ -78,14 +78,19 @@ class LocalStore:
             return None
         return StoredObject(at.key, found.st_size, etag(found))
 
-    def fetch(self, bucket: str, item: StoredObject, path: str, stopped: Callable[[], bool]) -> None:
-        """Copy that very version of an object to a new file, or leave none."""
+    def read(
+        self, bucket: str, item: StoredObject, start: int, end: int, stopped: Callable[[], bool]
+    ) -> Iterator[bytes]:
+        """The bytes from `start` to before `end` of that very version; an item without a size is read to its end."""
         at = Location(bucket, item.key)
         source = self._open(at)
         try:
-            if item.etag and etag(os.fstat(source)) != item.etag:
+            before = os.fstat(source)
+            _same(at, item, before)
+            yield from pieces(at, source, start, before.st_size if end < 0 else end, stopped)
+            after = os.fstat(source)
+            if (before.st_size, etag(before)) != (after.st_size, etag(after)):
                 raise verdict("read", at.url, "changed")
-            self._fill(path, source, at, item, stopped)
         finally:
             os.close(source)
 
@@ -117,10 +122,6 @@ class LocalStore:
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise file_fault("delete", self._path(at), error, os.path.ismount) from error
-
-    def occupied(self, folder: Location) -> bool:
-        """Whether any object lies below a folder; empty folders are none."""
-        return any(not item.key.endswith("/") for item in self.walk(folder))
 
     def _path(self, at: Location) -> str:
         return os.path.join(self._root, at.bucket, at.key)
@@ -164,23 +165,6 @@ class LocalStore:
     def _check_file(self, at: Location, source: int) -> None:
         if not stat.S_ISREG(os.fstat(source).st_mode):
             raise verdict("read", at.url, "key", "it is no file")
-
-    def _fill(self, path: str, source: int, at: Location, item: StoredObject, stopped: Callable[[], bool]) -> None:
-        try:
-            target = os.open(path, CREATE, 0o666)
-        except OSError as error:
-            raise file_fault("write", path, error, os.path.ismount) from error
-        try:
-            before = etag(os.fstat(source))
-            copied = copy(source, target, item.size, stopped)
-            _same(at, (item.size, before), (copied, etag(os.fstat(source))))
-        except BaseException as error:
-            os.unlink(path)
-            if isinstance(error, OSError):
-                raise file_fault("write", path, error, os.path.ismount) from error
-            raise
-        finally:
-            os.close(target)
 
     def _enter(self, at: Location) -> int:
         """Open the folder that an object goes into, making it; each step is checked before anything is made in it."""
@@ -241,6 +225,6 @@ def _status(operation: Operation, real: str) -> os.stat_result | None:
         raise file_fault(operation, real, error, os.path.ismount) from error
 
 
-def _same(at: Location, listed: tuple[int, str], found: tuple[int, str]) -> None:
-    if listed != found:
-        raise verdict("read", at.url, "changed", f"{listed[0]} bytes were listed")
+def _same(at: Location, item: StoredObject, found: os.stat_result) -> None:
+    if item.size not in {-1, found.st_size} or item.etag not in {"", etag(found)}:
+        raise verdict("read", at.url, "changed", f"{item.size} bytes were listed")

@@ -13,12 +13,13 @@ from launcher.core.storefault import file_fault
 from launcher.core.urls import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from launcher.core.storefault import Operation
 
 PART_PREFIX = ".launcher-part-"
 """How a file is called while it is being written; no object to anyone."""
+_PART = PART_PREFIX.encode()
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -34,41 +35,74 @@ class Entry(msgspec.Struct, frozen=True):
         """Whether it holds others."""
         return stat.S_ISDIR(self.found.st_mode)
 
-    @property
-    def order(self) -> bytes:
-        """Where a store lists it: by the bytes of its key."""
-        return (self.name + "/" * self.folder).encode()
 
+def entries(at: Location, real: str, after: str, check: Callable[[Location, str], None]) -> Iterator[Entry]:
+    """The names in the folder `real` in the order of their keys, from `after` on; `check` refuses where a link leads.
 
-def entries(at: Location, real: str, check: Callable[[Location, str], None]) -> list[Entry]:
-    """The names in the folder `real`, in the order of their keys; `check` refuses where a link leads."""
+    Names alone are held, for the order of a large folder; what they stand for is looked at one by one.
+    """
     try:
         with os.scandir(real) as found:
-            found_here = [_entry(at, one, check) for one in found if not one.name.startswith(PART_PREFIX)]
+            # a folder stands where its keys do: `a-` and `a.txt` come before what is below `a/`
+            orders = [os.fsencode(one.name) + b"/" * _is_folder(one) for one in found]
     except OSError as error:
         raise file_fault("list", real, error, os.path.ismount) from error
-    return sorted(found_here, key=lambda entry: entry.order)
+    orders.sort()
+    for order in orders:
+        if order.startswith(_PART):
+            continue
+        key = at.key + _named(at, order)
+        if key <= after and not (key.endswith("/") and after.startswith(key)):
+            continue
+        entry = _entry(at, real, key[len(at.key) :].rstrip("/"), check)
+        if entry is not None:
+            yield entry
 
 
-def _entry(at: Location, one: os.DirEntry[str], check: Callable[[Location, str], None]) -> Entry:
+def is_empty(real: str) -> bool:
+    """Whether a folder holds nothing that is an object or could hold one."""
     try:
-        one.name.encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(one.name)
-        raise refusal("list", f"{at.url}{shown!r}", "the name is not UTF-8", "Rename it.") from None
-    url, real, linked = at.url + one.name, one.path, one.is_symlink()
+        with os.scandir(real) as found:
+            return all(one.name.startswith(PART_PREFIX) for one in found)
+    except OSError as error:
+        raise file_fault("list", real, error, os.path.ismount) from error
+
+
+def _is_folder(one: os.DirEntry[str]) -> bool:
+    try:
+        return one.is_dir()
+    except OSError:
+        return False  # a link in a circle, which is told when its turn comes
+
+
+def _named(at: Location, order: bytes) -> str:
+    try:
+        return order.decode()
+    except UnicodeDecodeError:
+        raise refusal("list", f"{at.url}{order!r}", "the name is not UTF-8", "Rename it.") from None
+
+
+def _entry(at: Location, folder: str, name: str, check: Callable[[Location, str], None]) -> Entry | None:
+    """What a name stands for; None: it was removed meanwhile."""
+    url, real = at.url + name, os.path.join(folder, name)
+    try:
+        found = os.lstat(real)
+        linked = stat.S_ISLNK(found.st_mode)
+        points = os.readlink(real) if linked else ""
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise file_fault("list", real, error, os.path.ismount) from error
     if linked:
-        points, real = os.readlink(real), os.path.realpath(real)
-        check(Location(at.bucket, at.key + one.name), real)
+        real = os.path.realpath(real)
+        check(Location(at.bucket, at.key + name), real)
         try:
             found = os.stat(real)
         except OSError as error:
             raise refusal("list", url, f"a link to {points}, which is not there", "Remove the link.") from error
-    else:
-        found = one.stat(follow_symlinks=False)
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise refusal("list", url, "neither a file nor a folder", "Remove it: fifos and devices are no objects.")
-    return Entry(one.name, real, found, linked)
+    return Entry(name, real, found, linked)
 
 
 def refusal(operation: Operation, url: str, why: str, action: str) -> StoreError:

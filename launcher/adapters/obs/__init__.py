@@ -3,7 +3,7 @@
 Call it from worker threads only: while obstore waits, the main thread's signal handlers would wait too.
 """
 
-from launcher.adapters.obs.client import Credentials, Settings
+from launcher.adapters.obs.settings import Credentials, Settings
 from launcher.adapters.obs.store import ObsStore, OddKeys
 
 __all__ = ["Credentials", "ObsStore", "OddKeys", "Settings"]

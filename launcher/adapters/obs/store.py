@@ -1,4 +1,4 @@
-"""The store as the steps see it: walk, stat, fetch, put, remove, occupied, over obstore's synchronous interface.
+"""The store as the steps see it: walk, stat, read, put and remove, over obstore's synchronous interface.
 
 obstore shows a marker `d/` as an empty `d`, strips a leading `/`, and cannot say or list keys with empty, `.` or `..`
 segments and control characters; where that matters the answer is found by another request or by the engine for odd
@@ -11,9 +11,9 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from launcher.adapters.obs.client import Client
-from launcher.adapters.obs.fetch import RANGED_FROM, Fetch, NewFile, plain_md5, spread
-from launcher.adapters.obs.listing import Listing, as_shown, bare
-from launcher.adapters.obs.uploads import SMALL_BYTES, body_of, part_bytes
+from launcher.adapters.obs.listing import Listing, bare
+from launcher.adapters.obs.reading import Reader
+from launcher.adapters.obs.uploads import Upload
 from launcher.core.errors import StoreError
 from launcher.core.stored import StoredObject
 from launcher.core.storefault import verdict
@@ -22,26 +22,26 @@ from launcher.core.urls import Location, wrong_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from launcher.adapters.obs.client import Credentials, Settings
+    from launcher.adapters.obs.settings import Credentials, Settings
 
 log = logging.getLogger(__name__)
-ASKED_ONE_BY_ONE = 64
-_ASKERS = 16
 
 
 class OddKeys(Protocol):
     """The engine for keys that obstore cannot address; every method raises `StoreError`."""
 
-    def walk(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key begins so, faithfully."""
+    def walk(self, bucket: str, prefix: str, after: str) -> Iterator[StoredObject]:
+        """Every object whose key begins so and comes after `after`, faithfully and in the order of keys."""
         ...
 
     def stat(self, bucket: str, key: str) -> StoredObject | None:
         """The object at exactly this key, or None."""
         ...
 
-    def read(self, bucket: str, item: StoredObject) -> Iterator[bytes]:
-        """The bytes of that very version."""
+    def read(
+        self, bucket: str, item: StoredObject, start: int, end: int, stopped: Callable[[], bool]
+    ) -> Iterator[bytes]:
+        """The bytes of that very version, as `Source.read` gives them."""
         ...
 
     def remove(self, bucket: str, key: str) -> None:
@@ -59,22 +59,12 @@ class ObsStore:
     def __init__(self, settings: Settings, provider: Callable[[], Credentials], odd: OddKeys) -> None:
         self._client = Client(settings, provider)
         self._odd = odd
-        self._unranged = False
         self._encrypted: set[str] = set()
+        self._reader = Reader(self._client, self._is_encrypted)
 
-    def walk(self, folder: Location) -> Iterator[StoredObject]:
+    def walk(self, folder: Location, after: str = "") -> Iterator[StoredObject]:
         """Every object below a folder, its own marker left out; a folder that is not there holds nothing."""
-        top = folder.folder
-        listing = Listing(self._client, top)
-        try:
-            yield from listing.certain()
-        except StoreError as fault:
-            if fault.code != "store-odd-key":
-                raise
-            # the whole listing is spoilt by one key that obstore cannot say; take the rest from the other engine
-            yield from listing.elsewhere(self._odd.walk(top.bucket, top.key))
-        else:
-            yield from self._doubtful(top, listing)
+        return Listing(self._client, self._odd, folder.folder, after).items()
 
     def stat(self, at: Location) -> StoredObject | None:
         """The object at exactly this key, or None; a folder is only there if it has a marker."""
@@ -88,35 +78,16 @@ class ObsStore:
                 raise
             return self._explained(at, fault)
 
-    def fetch(self, bucket: str, item: StoredObject, path: str, stopped: Callable[[], bool]) -> None:
-        """Bring that very version of an object to a new file, or leave none."""
-        with NewFile(path) as target:
-            one = Fetch(self._client, bucket, item, target, stopped)
-            if not _plain(item.key):
-                one.taken(self._odd.read(bucket, item))
-            elif item.size <= RANGED_FROM or not self._in_ranges(one):
-                self._summed(one, bucket, item)
+    def read(self, bucket: str, item: StoredObject, start: int, end: int, stopped: Callable[[], bool]) -> Iterator[Any]:
+        """The bytes from `start` to before `end` of that very version, in pieces."""
+        engine = self._reader if _plain(item.key) else self._odd
+        return engine.read(bucket, item, start, end, stopped)
 
     def put(self, at: Location, chunks: Iterator[bytes], size: int) -> None:
         """Store the chunks as one object, in parts where they are many; nothing of it shows until it is whole."""
-        import obstore
-
         if not _plain(at.key):
             raise verdict("write", at.url, "odd")
-        body = body_of(chunks)
-        if isinstance(body, bytes):
-            self._client.call(
-                "write", at, lambda store: obstore.put(store, at.key, body, use_multipart=False), upload=True
-            )
-            return
-        part = part_bytes(max(size, SMALL_BYTES))
-        self._client.call(
-            "write",
-            at,
-            lambda store: obstore.put(store, at.key, body, chunk_size=part, max_concurrency=4),
-            upload=True,
-            replay=False,
-        )
+        Upload(self._client, at, self._is_encrypted).send(chunks, size)
 
     def remove(self, at: Location) -> None:
         """Delete one object; one that is not there is no error."""
@@ -130,33 +101,6 @@ class ObsStore:
         except StoreError as fault:
             if fault.code != "store-missing":
                 raise
-
-    def occupied(self, folder: Location) -> bool:
-        """Whether any object lies below a folder; markers are none."""
-        return any(not item.key.endswith("/") for item in self.walk(folder))
-
-    def _doubtful(self, top: Location, listing: Listing) -> Iterator[StoredObject]:
-        """Tell empty files from markers: ask for each, or for the true listing if they are many."""
-        doubtful = listing.doubtful
-        if len(doubtful) > ASKED_ONE_BY_ONE:
-            shown = set(doubtful)
-            yield from (item for item in self._odd.walk(top.bucket, top.key) if as_shown(item) in shown)
-            return
-        found: dict[str, StoredObject] = {}
-
-        def ask(item: StoredObject, _: Callable[[], bool]) -> None:
-            at = Location(top.bucket, item.key)
-            try:
-                found[item.key] = self._head(at)
-            except StoreError as fault:
-                if fault.code != "store-missing":
-                    raise
-
-        spread({item.key: item for item in doubtful}.values(), ask, min(_ASKERS, len(doubtful)), bool)
-        for item in doubtful:
-            # a file and a marker of one name are two entries; the file is the one that HEAD describes
-            marker = StoredObject(item.key + "/", item.size, item.etag)
-            yield found.pop(item.key) if found.get(item.key) == item else marker
 
     def _head(self, at: Location) -> StoredObject:
         import obstore
@@ -180,28 +124,12 @@ class ObsStore:
             self._client.not_a_store(operation, at)
         return StoredObject(at.key, meta["size"], bare(meta["e_tag"]))
 
-    def _in_ranges(self, one: Fetch) -> bool:
-        if not self._unranged:
-            try:
-                one.in_ranges()
-            except StoreError as fault:
-                if fault.code != "store-unranged":
-                    raise
-                log.info("the store answers no ranges: objects are read as a whole")
-                self._unranged = True
-        return not self._unranged
-
-    def _summed(self, one: Fetch, bucket: str, item: StoredObject) -> None:
-        """Read in one stream, and hold the MD5 against the ETag unless the store encrypts what it keeps."""
-        expected = None if bucket in self._encrypted else plain_md5(item.etag)
-        for _ in range(2):
-            if one.as_one() == expected or expected is None:
-                return
-            if self._odd.encrypted(bucket, item.key):
-                log.info("obs://%s/ is encrypted by the store, so its ETags are no MD5: length checked only", bucket)
-                self._encrypted.add(bucket)
-                return
-        raise verdict("read", Location(bucket, item.key).url, "broken", f"its MD5 is not {expected}")
+    def _is_encrypted(self, bucket: str, key: str) -> bool:
+        """Whether the store encrypts what this bucket holds; asked where an ETag does not fit, and then known."""
+        if bucket not in self._encrypted and self._odd.encrypted(bucket, key):
+            log.info("obs://%s/ is encrypted by the store, so its ETags are no MD5: length checked only", bucket)
+            self._encrypted.add(bucket)
+        return bucket in self._encrypted
 
 
 def _plain(key: str) -> bool:

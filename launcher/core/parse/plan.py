@@ -13,7 +13,7 @@ from launcher.core.layout import Layout, nested
 from launcher.core.parse.places import wrong_folder
 from launcher.core.parse.stored import read_json, typed
 from launcher.core.plan import Plan
-from launcher.core.settings import MOST_GRACE
+from launcher.core.settings import MOST_GRACE, MOST_TRANSFERS
 from launcher.core.urls import CONTROL, LONGEST_NAME, parse_location, wrong_key
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 NAME = "plan.json"
 MOST_BYTES = 16 * 1024**2
 """A plan has its arguments and its environment once for each process."""
-MOST_TRANSFERS = 512
 
 
 def parse_plan(raw: bytes) -> Plan:
@@ -42,13 +41,15 @@ def _wrongs(plan: Plan) -> Iterator[tuple[str, str | None]]:
     yield "job.label", _wrong_label(plan.job.label)
     yield "node.index", None if 0 <= plan.node.index < plan.node.count else "expected one of the nodes"
     yield "grace", None if 0 <= plan.grace <= MOST_GRACE else f"expected seconds from 0 to {MOST_GRACE:g}"
-    yield "transfers", None if 1 <= plan.transfers <= MOST_TRANSFERS else f"expected 1 to {MOST_TRANSFERS}"
+    most = plan.transfers.most
+    yield "transfers.most", None if 1 <= most <= MOST_TRANSFERS else f"expected 1 to {MOST_TRANSFERS}"
     files = plan.files
     for name, path, expected in (
         ("log", files.log, f"{plan.job.label}.log"),
         ("run_json", files.run_json, "run.json"),
         ("events", files.events, "events.jsonl"),
         ("plan", files.plan, NAME),
+        ("staged", files.staged, ".launcher-staged"),
         ("uploads", files.uploads, ".launcher-uploads.jsonl"),
         ("roll", files.roll, ".launcher-processes.json"),
     ):

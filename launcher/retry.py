@@ -1,0 +1,121 @@
+"""Trying again: how long one channel goes on with a store that fails, on all its threads together.
+
+Which failure is worth another try, and after how long, is decided in `core.storefault`. It knows no store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from launcher.core.errors import Cancelled, StoreError
+from launcher.core.storefault import retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+BUDGET = 500
+"""A channel gives up when so many more of its tries have failed than went well."""
+LOOK = 0.1
+"""Seconds between two looks at `stopped` while a pause goes on."""
+
+
+class Retries:
+    """The patience of one channel. `slowed` is called when its store asks for less; `spent` counts the tries again.
+
+    `rest` is how the pauses pass; other than `pause` only for those who try this out.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        slowed: Callable[[], object] = lambda: None,
+        rest: Callable[[float, Callable[[], bool]], None] | None = None,
+    ) -> None:
+        self._monotonic = monotonic
+        self._slowed = slowed
+        self._rest = rest or pause
+        self._lock = threading.Lock()
+        self._left = BUDGET
+        self._proven = False
+        self.spent = 0
+
+    def call(self, work: Callable[[], T], stopped: Callable[[], bool]) -> T:
+        """Do the work, again where that can help. Raises what it raised last, and `Cancelled` in a pause."""
+        trial = Trial(self)
+        while True:
+            try:
+                result = work()
+            except StoreError as error:  # noqa: PERF203 - a request that fails is the rare case
+                trial.failed(error, stopped)
+            else:
+                self.went_well()
+                return result
+
+    def went_well(self) -> None:
+        """Something came through: that makes up for one failure."""
+        if self._left < BUDGET or not self._proven:
+            with self._lock:
+                self._left, self._proven = min(self._left + 1, BUDGET), True
+
+    def wait_after(self, error: StoreError, failures: int, since: float) -> float | None:
+        """Seconds until one request that has failed so often since then may be tried again; None: never."""
+        if error.code == "store-busy":
+            self._slowed()
+        wait = retry_after(error, failures, self._monotonic() - since, _chance(), proven=self._proven)
+        with self._lock:
+            if wait is None or self._left <= 0:
+                return None
+            self._left -= 1
+            self.spent += 1
+            told = self.spent
+        if told & (told - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a storm must not become one of lines
+            _log.info("trying again in %.1f s (retry %d of this channel): %s", wait, told, error)
+        return wait
+
+    def now(self) -> float:
+        """The clock that failures are timed by."""
+        return self._monotonic()
+
+    def rest(self, seconds: float, stopped: Callable[[], bool]) -> None:
+        """Let time pass. Raises `Cancelled`."""
+        self._rest(seconds, stopped)
+
+
+class Trial:
+    """The tries of one request."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._failures = 0
+        self._since = 0.0
+
+    def failed(self, error: StoreError, stopped: Callable[[], bool]) -> None:
+        """Let time pass until the next try; raises the error where there is none, and `Cancelled`."""
+        self._failures += 1
+        if self._failures == 1:
+            self._since = self._retries.now()
+        wait = self._retries.wait_after(error, self._failures, self._since)
+        if wait is None:
+            raise error
+        self._retries.rest(wait, stopped)
+
+
+def pause(seconds: float, stopped: Callable[[], bool], monotonic: Callable[[], float] = time.monotonic) -> None:
+    """Let time pass, in steps short enough to stop on request. Raises `Cancelled`."""
+    end = monotonic() + seconds
+    never = threading.Event()
+    while (left := end - monotonic()) > 0:
+        if stopped():
+            raise Cancelled
+        never.wait(min(left, LOOK))
+
+
+def _chance() -> float:
+    return int.from_bytes(os.urandom(4), "big") / 2**32

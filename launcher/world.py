@@ -1,0 +1,37 @@
+"""What a run needs of the world, as one value: handed in by the command line, and by tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from launcher.core.plan import Plan
+from launcher.protocols import Cache, Clock, Meter, Occupancy, Processes, Record, Store
+from launcher.streams.logs import LogFile
+from launcher.streams.outlet import Outlet
+from launcher.streams.screen import Screen
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run needs. `environ` is handed down to children; `secrets` are masked in all that leaves.
+
+    They come in all their spellings (`redact.spellings`).
+    `spy` is the py-spy of this node, which shows the stacks of programs that cannot be asked for them.
+    """
+
+    store: Store
+    processes: Processes
+    clock: Clock
+    meter: Meter
+    environ: Mapping[str, str]
+    log: LogFile
+    out: Outlet
+    err: Outlet
+    terminal: Screen | None = None
+    spy: str | None = None
+    secrets: tuple[str, ...] = ()
+    cache: Cache | None = None
+    occupancy: Callable[[Plan, Record], Occupancy | None] = lambda _plan, _record: None
+    owed: bool = False
+    """Whether an earlier run here has trained and not put everything in its place."""

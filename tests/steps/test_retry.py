@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_store import missing, never, refused
+
+from launcher.core.errors import Cancelled, StoreError
+from launcher.retry import BUDGET, Retries, Trial, pause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Rest:
+    """Pauses that pass at once, on a clock that knows of them."""
+
+    def __init__(self) -> None:
+        self.now = 1e6
+        self.pauses: list[float] = []
+
+    def __call__(self, seconds: float, stopped: Callable[[], bool]) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+def patient(heard: Callable[[], object] = never) -> tuple[Retries, Rest]:
+    rest = Rest()
+    return Retries(rest.clock, heard, rest), rest
+
+
+def fault(code: str) -> StoreError:
+    return StoreError("it failed", code=code, action="Wait.")
+
+
+class Failing:
+    """Work that fails so many times, and then does not."""
+
+    def __init__(self, times: int, error: StoreError) -> None:
+        self.times, self.error, self.calls = times, error, 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+        return "done"
+
+
+def test_what_goes_well_is_done_once() -> None:
+    work = Failing(0, fault("store-busy"))
+    retries, rest = patient()
+    assert retries.call(work, never) == "done"
+    assert (work.calls, retries.spent, rest.pauses) == (1, 0, [])
+
+
+@pytest.mark.parametrize("code", ["store-busy", "store-broken", "store-unreachable"])
+def test_what_may_go_well_later_is_tried_again(code: str) -> None:
+    work = Failing(2, fault(code))
+    retries, rest = patient()
+    assert retries.call(work, never) == "done"
+    assert (work.calls, retries.spent, len(rest.pauses)) == (3, 2, 2)
+
+
+@pytest.mark.parametrize("error", [refused(), missing("x"), fault("store-changed"), fault("store-expired")])
+def test_what_cannot_go_well_is_told_at_once(error: StoreError) -> None:
+    work = Failing(1, error)
+    with pytest.raises(StoreError) as caught:
+        patient()[0].call(work, never)
+    assert caught.value is error
+    assert work.calls == 1
+
+
+def test_a_store_that_never_answered_is_given_up_sooner_than_one_that_has() -> None:
+    def tries(retries: Retries) -> int:
+        work = Failing(100, fault("store-unreachable"))
+        with pytest.raises(StoreError):
+            retries.call(work, never)
+        return work.calls
+
+    (new, _), (known, _) = patient(), patient()
+    known.call(Failing(0, fault("store-busy")), never)
+    assert tries(new) < tries(known)
+
+
+def test_a_channel_gives_up_when_failures_outnumber_what_went_well_by_its_budget() -> None:
+    retries, rest = patient()
+    for number in range(BUDGET):
+        assert retries.wait_after(fault("store-busy"), 1, rest.now) is not None, number
+    assert retries.wait_after(fault("store-busy"), 1, rest.now) is None
+    retries.went_well()
+    assert retries.wait_after(fault("store-busy"), 1, rest.now) is not None
+    assert retries.wait_after(fault("store-busy"), 1, rest.now) is None
+    assert retries.spent == BUDGET + 1
+
+
+def test_a_store_that_asks_for_less_is_heard_each_time() -> None:
+    heard: list[None] = []
+    retries, _ = patient(lambda: heard.append(None))
+    retries.call(Failing(2, fault("store-busy")), never)
+    retries.call(Failing(1, fault("store-broken")), never)
+    assert len(heard) == 2
+
+
+def test_a_stop_ends_a_pause() -> None:
+    asked: list[None] = []
+
+    def stopped() -> bool:
+        asked.append(None)
+        return len(asked) > 3
+
+    with pytest.raises(Cancelled):
+        pause(1e9, stopped)
+
+
+def test_a_trial_counts_from_its_first_failure() -> None:
+    retries, rest = patient()
+    trial = Trial(retries)
+    rest.now += 1e6
+    trial.failed(fault("store-broken"), never)
+    rest.now += 1e6
+    with pytest.raises(StoreError):
+        trial.failed(fault("store-broken"), never)
+    assert retries.spent == 1
