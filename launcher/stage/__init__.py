@@ -248,8 +248,11 @@ class _Staging:
 
     def _bring_one(self, job: Job, halted: Stopped) -> None:
         channel, work = job
-        with self._telling.failing(channel.want):
+        try:
             work(halted)
+        except Exception:
+            with self._telling.failing(channel.want):
+                raise
 
     def _slow_down(self) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ It moves no bytes. What changes in it changes under the lock of the staging that
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from launcher.core import keys
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
     A folder's own path ends in `/` and has no object. An archive, which is unpacked into the folder, has no path.
     """
+
+
+BATCH = 250
+"""Objects of a listing that are taken over at once."""
 
 
 class Channel:
@@ -61,13 +66,15 @@ class Channel:
     def ordered(self, listing: Iterable[StoredObject]) -> Iterator[Entry]:
         """Place what a store lists, in its order. Raises `StageError` for what cannot be files side by side."""
         want, placing = self.want, Placing(self.want.source.folder, self.want.room)
-        fits = _selection(want.patterns)
-        for item in listing:
+        fits, rest = _selection(want.patterns), iter(listing)
+        while batch := list(islice(rest, BATCH)):
             self.met = True
-            path = placing.place(item.key)
-            if path is None or not fits(path):
-                continue
-            yield (path, "", None) if path.endswith("/") else self.known(path, item)
+            placed = [(path, item) for item in batch if (path := placing.place(item.key)) is not None and fits(path)]
+            with self._lock:  # once for many: those who bring want it too
+                entries = [
+                    (path, "", None) if path.endswith("/") else self._known_now(path, item) for path, item in placed
+                ]
+            yield from entries
 
     def arranged(self, found: keys.Arrangement[StoredObject]) -> Iterator[Entry]:
         """Take over what was listed and placed as a whole."""
@@ -90,17 +97,20 @@ class Channel:
 
     def known(self, path: str, item: StoredObject, bucket: str = "") -> Entry:
         """One more file is to come. Raises `StageError` where there is no room for it."""
-        before = self.present.files.get(path)
         with self._lock:
-            if self._undecided is not None:
-                self._undecided.append(path)
-            elif self._folded is not None:
-                self._check_folding(path, self._folded)
-            self.foreign.discard(path)
-            self.left += 1
-            self._known[0] += 1
-            self._known[1] += max(item.size, 0)
-            self._room.want(self.want.path, item.size, None if before is None else before.size)
+            return self._known_now(path, item, bucket)
+
+    def _known_now(self, path: str, item: StoredObject, bucket: str = "") -> Entry:
+        before = self.present.files.get(path)
+        if self._undecided is not None:
+            self._undecided.append(path)
+        elif self._folded is not None:
+            self._check_folding(path, self._folded)
+        self.foreign.discard(path)
+        self.left += 1
+        self._known[0] += 1
+        self._known[1] += max(item.size, 0)
+        self._room.want(self.want.path, item.size, None if before is None else before.size)
         return path, bucket or self.want.source.bucket, item
 
     def decide(self, *, folds: bool) -> None:

@@ -21,21 +21,24 @@ _FOUND = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Folder:
-    """An open folder, closed when the last file on its way into it has arrived. Whoever counts holds a lock."""
+    """An open folder, closed when the last file on its way into it has arrived.
+
+    `enter` is called by the one thread that hands the files out, which leaves last; `leave` under a lock.
+    """
 
     def __init__(self, root: str, path: str) -> None:
         self.path = path
         self.descriptor = disk.open_folder(root, path)
-        self._users = 1
+        self._entered, self._left = 1, 0
 
     def enter(self) -> None:
         """One file more is on its way here."""
-        self._users += 1
+        self._entered += 1
 
     def leave(self) -> None:
         """One file less; the folder is closed when it was the last."""
-        self._users -= 1
-        if not self._users:
+        self._left += 1
+        if self._left == self._entered:
             os.close(self.descriptor)
 
 

@@ -108,8 +108,7 @@ class Transfers:
         else:
             part = channel.lasting_part(path, item)
             ranges = [(start, min(start + RANGE_BYTES, size)) for start in range(0, size, RANGE_BYTES)]
-        with self._lock:
-            folder.enter()
+        folder.enter()
         file = File(channel, entry, item, Landing(folder, path.rpartition("/")[2], part), len(ranges))
         if len(ranges) == 1:
             yield channel, partial(self._bring_whole, file)
@@ -214,17 +213,18 @@ class Transfers:
         file.channel.retries.call(lambda: self._write(file, 0, file.item.size, halted), halted)
 
     def _write(self, file: File, start: int, end: int, halted: Halted) -> int:
-        offset = start
+        offset = counted = start
         try:
             for piece in self._store.read(file.bucket, file.item, start, end, halted):
-                if halted():
-                    raise Cancelled  # noqa: TRY301 - undone below like any other end
-                before, offset = offset, file.landing.write(piece, offset)
-                self._count(file, offset - before)
+                if offset > counted:  # of the last piece only at the end: small objects have no other
+                    self._count(file, offset - counted)
+                    counted = offset
+                offset = file.landing.write(piece, offset)
         except BaseException:
-            self._count(file, start - offset)
+            self._count(file, start - counted)
             raise
         with self._lock:
+            self._counted(file, offset - counted)
             self._window.done(self._monotonic(), offset - start)
         return offset
 
@@ -281,7 +281,10 @@ class Transfers:
 
     def _count(self, file: File, size: int, *, reckoned: bool = True) -> None:
         with self._lock:
-            file.channel.moved(size, reckoned=reckoned and file.known >= 0)
+            self._counted(file, size, reckoned=reckoned)
+
+    def _counted(self, file: File, size: int, *, reckoned: bool = True) -> None:
+        file.channel.moved(size, reckoned=reckoned and file.known >= 0)
 
     def _leave(self, folder: Folder) -> None:
         with self._lock:
