@@ -176,9 +176,9 @@ class Occupancy:
     def _leave(self, place: _Place, halted: Stopped) -> None:
         """Take our marker away; one that another start of this worker put in its place stays."""
         try:
-            found = self._read(place.at, halted)
+            found = self._retries.call(lambda: self._read(place.at, halted), halted)
             if found is not None and found.token == self._mine.token:
-                self._store.remove(place.at)
+                self._retries.call(lambda: self._store.remove(place.at), halted)
         except StoreError as error:
             if error.exit_code != Exit.REFUSED:
                 _log.warning("%s: the sign that it is in use stays there: %s", place.name, error)

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 BUDGET = 500
 """A channel gives up when so many more of its tries have failed than went well."""
+LONG = 30.0
+"""Seconds: a try that went on for so long got somewhere, and its time is none of the store's failing."""
 LOOK = 0.1
 """Seconds between two looks at `stopped` while a pause goes on."""
 
@@ -94,17 +96,19 @@ class Trial:
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
         self._failures = 0
-        self._since = 0.0
+        self._since = self._resumed = 0.0
 
     def failed(self, error: StoreError, stopped: Callable[[], bool]) -> None:
         """Let time pass until the next try; raises the error where there is none, and `Cancelled`."""
+        now = self._retries.now()
         self._failures += 1
-        if self._failures == 1:
-            self._since = self._retries.now()
+        if self._failures == 1 or now - self._resumed > LONG:
+            self._since = now
         wait = self._retries.wait_after(error, self._failures, self._since)
         if wait is None:
             raise error
         self._retries.rest(wait, stopped)
+        self._resumed = self._retries.now()
 
 
 def pause(seconds: float, stopped: Callable[[], bool], monotonic: Callable[[], float] = time.monotonic) -> None:

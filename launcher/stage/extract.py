@@ -72,17 +72,21 @@ class Extraction:
     def _steady(self, channel: Channel, item: StoredObject, span: tuple[int, int], halted: Halted) -> Iterator[Buffer]:
         """Read a range of an object to its end: a stream that breaks off goes on where it was."""
         start, end = span
-        trial = Trial(channel.retries)
+        trial: Trial | None = None
         while start < end:
             try:
                 for piece in self._store.read(channel.want.source.bucket, item, start, end, halted):
                     size = memoryview(piece).nbytes
                     start += size
+                    if trial is not None:
+                        trial = None
+                        channel.retries.went_well()
                     self._count(channel, size)
                     yield piece
             except StoreError as error:  # noqa: PERF203 - a stream that breaks off is the rare case
                 if error.code == "store-unranged":
                     raise
+                trial = trial or Trial(channel.retries)
                 trial.failed(error, halted)
             else:
                 channel.retries.went_well()

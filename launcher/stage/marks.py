@@ -42,7 +42,8 @@ class Marks:
     def __init__(self, path: str, boot_id: str = BOOT_ID) -> None:
         self._path = path
         self._key = _kernel(boot_id)
-        self._known = frozenset((*_load(path), *_load(f"{path}.new")))
+        self._noted = set(_load(f"{path}.new"))
+        self._known = self._noted | set(_load(path))
         self._descriptor = self._open(f"{path}.new")
 
     def of(self, place: str, version: str, status: os.stat_result) -> bytes:
@@ -70,12 +71,16 @@ class Marks:
 
     def add(self, mark: bytes) -> None:
         """Note a mark; one that was there counts for the next start as well."""
-        if self._descriptor is not None:
-            try:
-                os.write(self._descriptor, mark)
-            except OSError as error:
-                _log.warning("%s cannot be written (%s); after a kill more is downloaded again", self._path, error)
-                self._descriptor = None
+        if self._descriptor is None or mark in self._noted:
+            return
+        why = "a mark was cut off"  # by a disk that is full; those after it would not be read as they were written
+        try:
+            if os.write(self._descriptor, mark) == BYTES:
+                return
+        except OSError as error:
+            why = str(error)
+        _log.warning("%s cannot be written (%s); after a kill more is downloaded again", self._path, why)
+        self._descriptor = None
 
     def settle(self) -> None:
         """From now on only what this staging has marked counts: it was whole.

@@ -27,7 +27,7 @@ class _Mount:
         self.path = path
         self.block = found.f_frsize or 1
         self.users: list[str] = []
-        self.bytes = self.entries = 0
+        self.bytes = self.beside = self.replacing = self.entries = 0
         self.looked = -LOOK
 
     def rounded(self, size: int) -> int:
@@ -67,6 +67,9 @@ class Room:
         """
         mount = self._of[folder]
         mount.bytes += mount.growth(size, replaced)
+        if replaced is not None:  # the new one is written beside the old one
+            mount.replacing += 1
+            mount.beside = max(mount.beside, min(mount.rounded(size), mount.rounded(replaced)))
         mount.entries += replaced is None
         self._look(mount)
 
@@ -81,6 +84,8 @@ class Room:
         mount = self._of[folder]
         mount.bytes -= mount.growth(size, replaced) - (max(size, 0) if written else 0)
         mount.entries -= replaced is None
+        mount.replacing -= replaced is not None
+        mount.beside = mount.beside if mount.replacing else 0
 
     def to_come(self) -> int:
         """Bytes that all files still need together, wherever they go."""
@@ -99,7 +104,7 @@ class Room:
     def check(self, mount: _Mount, now: float) -> None:
         """See that what is still to come fits what is free now."""
         mount.looked = now
-        size = max(mount.bytes, 0)
+        size = max(mount.bytes + mount.beside, 0)
         wanted = size + size // 100, max(mount.entries, 0)
         lacking = disk.shortage(mount.path, *wanted)
         if lacking and self._free(mount.path, max(wanted[0] - disk.free(mount.path), 1)):

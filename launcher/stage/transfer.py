@@ -78,8 +78,9 @@ class Transfers:
                 path, _, item = entry
                 above, _, name = path.rpartition("/")
                 if above != here:
+                    deeper = Folder(self._root, f"{want.path}/{above}" if above else want.path)
                     self._leave(folder)
-                    here, folder = above, Folder(self._root, f"{want.path}/{above}" if above else want.path)
+                    here, folder = above, deeper
                 if item is not None:
                     yield from self._jobs_of(channel, entry, item, folder) if name else self._archive(channel, item)
         finally:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from launcher.core.errors import Cancelled
+from launcher.core.parts import part_bytes
 from launcher.core.window import Window
 from launcher.retry import Retries
 
@@ -13,8 +14,8 @@ Patience = Callable[[Callable[[], object]], Retries]
 """What makes the patience of one channel; what it is given is called when the store asks for less."""
 
 MIB = 1024**2
-HELD_MOST = 40 * MIB
-"""Bytes that an engine holds of the largest object: four parts under way and the one that is filled."""
+PARTS_HELD = 5
+"""What an engine holds of a large object: four parts under way and the one that is filled."""
 LOOK = 0.05
 """Seconds between two looks at `stopped` while memory is waited for."""
 
@@ -54,7 +55,7 @@ class Pace:
 
         Raises `Cancelled` while it waits.
         """
-        need = min(2 * size + MIB, HELD_MOST)
+        need = min(2 * size + MIB, PARTS_HELD * part_bytes(size))
         self._take(need, stopped)
         try:
             well = work()

@@ -9,8 +9,11 @@ import pytest
 from fake_store import never
 
 from launcher.core.errors import Cancelled
+from launcher.core.parts import SMALL_BYTES
 from launcher.pool import each
-from launcher.sync.pace import HELD_MOST, MIB, Pace
+from launcher.sync.pace import MIB, PARTS_HELD, Pace
+
+HELD_MOST = PARTS_HELD * SMALL_BYTES
 
 
 def pace(memory: int = 256 * MIB, most: int = 64) -> Pace:
@@ -37,7 +40,7 @@ def test_it_grows_while_more_uploads_help_and_not_by_those_that_fail(*, well: bo
     assert made.width() == (64 if well else 8)
 
 
-@pytest.mark.parametrize(("size", "most"), [(10**12, 2), (5 * MIB, 9), (1, 64)])
+@pytest.mark.parametrize(("size", "most"), [(10 * 1024**3, 2), (5 * MIB, 9), (1, 64)])
 def test_no_more_are_under_way_than_there_is_memory_for(size: int, most: int) -> None:
     made = pace(2 * HELD_MOST + 20 * MIB)
     under_way = peak = 0
@@ -92,7 +95,7 @@ def test_a_large_one_does_not_wait_for_all_the_small_ones() -> None:
     threads = [threading.Thread(target=made.during, args=(1, hold, never))]
     threads[0].start()
     assert first.wait(30)
-    threads.append(threading.Thread(target=made.during, args=(10**12, lambda: noted("large"), never)))
+    threads.append(threading.Thread(target=made.during, args=(10 * 1024**3, lambda: noted("large"), never)))
     threads[1].start()
     while not made._turn.locked():
         threads[1].join(0.01)
@@ -108,9 +111,9 @@ def test_a_stop_ends_the_wait_and_what_failed_gives_its_memory_back() -> None:
 
     def fails() -> bool:
         with pytest.raises(Cancelled):
-            made.during(10**12, lambda: True, lambda: True)
+            made.during(10 * 1024**3, lambda: True, lambda: True)
         raise KeyError
 
     for _ in range(2):
         with pytest.raises(KeyError):
-            made.during(10**12, fails, never)
+            made.during(10 * 1024**3, fails, never)

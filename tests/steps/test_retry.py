@@ -120,7 +120,18 @@ def test_a_trial_counts_from_its_first_failure() -> None:
     trial = Trial(retries)
     rest.now += 1e6
     trial.failed(fault("store-broken"), never)
-    rest.now += 1e6
+    rest.now += 21
     with pytest.raises(StoreError):
         trial.failed(fault("store-broken"), never)
     assert retries.spent == 1
+
+
+def test_a_try_that_went_on_for_long_got_somewhere_and_its_time_does_not_count() -> None:
+    retries, rest = patient()
+    trial = Trial(retries)
+    for _ in range(5):
+        trial.failed(fault("store-broken"), never)
+        rest.now += 300
+    with pytest.raises(StoreError):
+        trial.failed(fault("store-broken"), never)
+    assert retries.spent == 5

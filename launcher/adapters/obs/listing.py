@@ -259,9 +259,19 @@ def together(work: Callable[[Any], None], items: Sequence[Any]) -> None:
 
     most = min(_ASKERS, len(items))
     threads = [threading.Thread(target=labour, name=f"store-{number}", daemon=True) for number in range(most)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    started = [thread for thread in threads if _starts(thread)]
+    if not started:
+        labour()
+    for thread in started:
         thread.join()
     if failures:
         raise failures[0]
+
+
+def _starts(thread: threading.Thread) -> bool:
+    """Start a thread; where the node allows no more, fewer do it, or whoever asked."""
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.adapters.obs.listing import bare
 from launcher.core.keys import plain_md5
+from launcher.core.parts import SMALL_BYTES, part_bytes
 from launcher.core.storefault import verdict
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from launcher.core.urls import Location
 
 NOTE_BYTES = 256 * 1024
-SMALL_BYTES = 8 * 1024**2
-MOST_PARTS = 9_000
-"""S3 takes 10,000; the rest is left for a file that grows while it is sent."""
 
 
 class Upload:
@@ -90,12 +88,6 @@ def body_of(chunks: Iterator[bytes]) -> bytes | Iterator[bytes]:
         if held > SMALL_BYTES:
             return chain(head, chunks)
     return b"".join(head)
-
-
-def part_bytes(size: int) -> int:
-    """How large each part must be, in whole MiB, so that they are not too many."""
-    mebibyte = 1024**2
-    return max(SMALL_BYTES, -(-size // (MOST_PARTS * mebibyte)) * mebibyte)
 
 
 def _md5(body: bytes) -> str:
