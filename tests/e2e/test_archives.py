@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from archives import tarred, zipped
 
 if TYPE_CHECKING:
     from rig import Result, Rig
@@ -18,24 +16,6 @@ import os, sys
 top = sys.argv[1].partition("=")[2]
 print(sorted(os.path.relpath(os.path.join(folder, name), top) for folder, _, names in os.walk(top) for name in names))
 """
-
-
-def tarred(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def asking(rig: Rig, name: str, content: bytes, *, value: str = "true") -> Rig:

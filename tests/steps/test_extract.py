@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
-import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from archives import tarred, zipped
 from fake_store import FakeRecord, FakeStore, broken, make_input, make_plan, never
 from msgspec.structs import replace
 
@@ -26,24 +24,6 @@ if TYPE_CHECKING:
     from launcher.core.stored import StoredObject
 
 FILES = {"a.txt": b"one", "d/b.bin": bytes(range(256)) * 64}
-
-
-def tarred(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 class Torn(FakeStore):
