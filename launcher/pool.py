@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from launcher.core.errors import Cancelled, Exit, LauncherError
@@ -77,13 +78,14 @@ def _limits() -> str:
 
 
 def each(
-    work: Callable[[Item, Callable[[], bool]], None],
+    work: Callable[[Item, Callable[[], bool]], Item | None],
     items: Iterable[Item],
     width: int | Callable[[], int],
     stopped: Callable[[], bool],
     *,
     apart: bool = False,
     patience: float = PATIENCE,
+    waiting: int = 0,
 ) -> None:
     """Do the work for every item, on up to `width` threads; more items than these are taken as workers come free.
 
@@ -91,11 +93,14 @@ def each(
     the item and a function that says whether to break off. The first error stops the rest and is raised here;
     `Cancelled` is raised when `stopped()` left anything undone. One item, or a fixed width of one, runs right here,
     unless `apart`: then a call that hangs can still be left behind, `patience` seconds after the stop.
+
+    What `work` returns is left to be done of its item, and goes best one at a time: one worker does that for all,
+    as long as no more than `waiting` wait for it; beyond them each does its own. Nothing may be left of it then.
     """
     rest = iter(items)
     asked = width if callable(width) else _always(width)
     ahead = list(itertools.islice(rest, max(1, asked())))
-    crew = _Crew(work, itertools.chain(ahead, rest), stopped, asked)
+    crew = _Crew(work, itertools.chain(ahead, rest), stopped, asked, waiting)
     if len(ahead) > 1 or (ahead and (apart or callable(width))):
         crew.hire(len(ahead), patience)
     else:
@@ -110,10 +115,11 @@ def _always(width: int) -> Callable[[], int]:
 class _Crew(Generic[Item]):
     def __init__(
         self,
-        work: Callable[[Item, Callable[[], bool]], None],
+        work: Callable[[Item, Callable[[], bool]], Item | None],
         items: Iterator[Item],
         stopped: Callable[[], bool],
         width: Callable[[], int],
+        waiting: int,
     ) -> None:
         self._work = work
         self._items = items
@@ -121,6 +127,9 @@ class _Crew(Generic[Item]):
         self._width = width
         self._changed = threading.Condition()
         self._taking = threading.Lock()
+        self._turn = threading.Lock()
+        self._waiting: deque[Item] = deque()
+        self._waiting_most = waiting
         self._running = 0
         self._leaving = 0
         self._dry = False
@@ -182,7 +191,9 @@ class _Crew(Generic[Item]):
                 if self.halted():
                     self._cut = True
                     return False
-                self._work(item, self.halted)  # type: ignore[arg-type]
+                left = self._work(item, self.halted)  # type: ignore[arg-type]
+                if left is not None:
+                    self._go_on(left)
                 if self._running and self._is_too_many():
                     return True
         except Exception as error:  # noqa: BLE001 - a thread's edge: the caller raises it
@@ -191,6 +202,29 @@ class _Crew(Generic[Item]):
                 self._over = True
                 self._changed.notify_all()
             return False
+
+    def _go_on(self, item: Item) -> None:
+        """See that what was left of an item is done: by whoever has the turn, as long as that one keeps up.
+
+        Threads that do many little things beside each other would wait for the interpreter's lock most of the time.
+        """
+        if len(self._waiting) >= self._waiting_most:
+            self._work(item, self.halted)
+            return
+        self._waiting.append(item)
+        while self._waiting and self._turn.acquire(blocking=False):
+            try:
+                self._take_turn()
+            finally:
+                self._turn.release()
+
+    def _take_turn(self) -> None:
+        while self._waiting:
+            if self.halted():
+                self._cut = True
+                self._waiting.clear()
+                return
+            self._work(self._waiting.popleft(), self.halted)
 
     def _is_too_many(self) -> bool:
         """Whether this worker shall leave, because the width has shrunk; where it has grown, one more is started."""

@@ -73,6 +73,8 @@ class Retries:
         wait = retry_after(error, failures, self._monotonic() - since, _chance(), proven=self._proven)
         with self._lock:
             if wait is None or self._left <= 0:
+                # one that was waited for in vain has to answer first before it is waited for as long again
+                self._proven = self._proven and failures == 1
                 return None
             self._left -= 1
             self.spent += 1

@@ -191,7 +191,7 @@ class Rig:
 
     def finish(self, process: subprocess.Popen[str]) -> Result:
         """Wait for a launcher that runs beside the test."""
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=100)
         return Result(process.returncode, out, err, self.run_json())
 
     def run_json(self) -> Any:

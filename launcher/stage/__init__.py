@@ -29,7 +29,7 @@ from launcher.stage.marks import Marks
 from launcher.stage.room import Room
 from launcher.stage.supply import Supply
 from launcher.stage.telling import Telling
-from launcher.stage.transfer import MEMORY, Transfers
+from launcher.stage.transfer import LITTLE, MEMORY, Transfers
 from launcher.stage.wanted import (
     check_boot_file,
     check_there,
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     Shown = Callable[[Callable[[], Sequence[Moving]]], AbstractContextManager[None]]
 
 _log = logging.getLogger(__name__)
+
+WAITING = 64
+"""Little files that may wait to be written by the one thread that writes for all."""
 
 
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +130,9 @@ class _Staging:
         self._room = Room(monotonic, cache.free) if cache else Room(monotonic)
         self._supply = Supply(plan, store, stopped)
         self._marks = Marks(plan.files.staged)
-        self._window = Window(min(plan.transfers.most, max(1, plan.transfers.memory_bytes // MEMORY)))
+        memory = plan.transfers.memory_bytes
+        self._waiting = min(WAITING, memory // 4 // LITTLE)
+        self._window = Window(min(plan.transfers.most, max(1, (memory - self._waiting * LITTLE) // MEMORY)))
         self._transfers = Transfers(
             plan.root,
             store,
@@ -180,7 +185,7 @@ class _Staging:
         """Move the bytes of all channels together."""
         self._window.begun(self._monotonic())
         try:
-            each(self._bring_one, self._jobs(), lambda: self._window.limit, self._stopped)
+            each(self._bring_one, self._jobs(), lambda: self._window.limit, self._stopped, waiting=self._waiting)
         finally:
             self._transfers.abandon()
         for one in self._channels:
@@ -246,10 +251,10 @@ class _Staging:
             with self._telling.failing(one.want):
                 yield from self._transfers.jobs(one)
 
-    def _bring_one(self, job: Job, halted: Stopped) -> None:
+    def _bring_one(self, job: Job, halted: Stopped) -> Job | None:
         channel, work = job
         try:
-            work(halted)
+            return work(halted)
         except Exception:
             with self._telling.failing(channel.want):
                 raise

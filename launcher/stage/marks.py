@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BYTES = 16
+HELD = 64
+"""Marks that are written together."""
 MOST = 64 * 1024**2
 """Bytes of marks that are read, some four million files: what comes after them is looked at by its checksum."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -36,7 +39,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | 
 class Marks:
     """The marks of a root, in the files `path` (the last whole staging) and `path`.new (those that came after it).
 
-    `boot_id` is where the kernel tells its run. `add` may be called from any thread: a mark is one write.
+    `boot_id` is where the kernel tells its run. `add` may be called from any thread: marks are never cut by others.
     """
 
     def __init__(self, path: str, boot_id: str = BOOT_ID) -> None:
@@ -44,6 +47,7 @@ class Marks:
         self._key = _kernel(boot_id)
         self._noted = set(_load(f"{path}.new"))
         self._known = self._noted | set(_load(path))
+        self._held: deque[bytes] = deque()
         self._descriptor = self._open(f"{path}.new")
 
     def of(self, place: str, version: str, status: os.stat_result) -> bytes:
@@ -69,13 +73,35 @@ class Marks:
         """Whether an earlier start has made this mark."""
         return mark in self._known
 
-    def add(self, mark: bytes) -> None:
-        """Note a mark; one that was there counts for the next start as well."""
+    def add(self, mark: bytes, *, soon: bool = False) -> None:
+        """Note a mark; one that was there counts for the next start as well. `soon`: with others, at `flush` or before.
+
+        Those are for what can be told without its mark too, if more slowly: a kill may take the last of them along.
+        """
         if self._descriptor is None or mark in self._noted:
+            return
+        if not soon:
+            self._write(mark)
+            return
+        self._held.append(mark)
+        if len(self._held) >= HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        held = []
+        with suppress(IndexError):
+            while True:
+                held.append(self._held.popleft())
+        if held:
+            self._write(b"".join(held))
+
+    def _write(self, marks: bytes) -> None:
+        if self._descriptor is None:
             return
         why = "a mark was cut off"  # by a disk that is full; those after it would not be read as they were written
         try:
-            if os.write(self._descriptor, mark) == BYTES:
+            if os.write(self._descriptor, marks) == len(marks):
                 return
         except OSError as error:
             why = str(error)
@@ -87,6 +113,7 @@ class Marks:
 
         The file stays open: a transfer that hangs, and was left behind, may still end.
         """
+        self.flush()
         if self._descriptor is not None:
             with suppress(OSError):
                 os.replace(f"{self._path}.new", self._path)

@@ -1,7 +1,6 @@
 """Transfers: one file, or one range of a large one, from the store or the node's cache to its place.
 
-Which comes when, and on which thread, is for stage to say. A file that is there already, and is the object by its mark
-or its checksum, is kept.
+Which comes when, and on which thread, is for stage to say; how a file gets its place, for arrival.
 """
 
 from __future__ import annotations
@@ -9,24 +8,24 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from launcher import disk
 from launcher.core import keys
-from launcher.core.errors import Cancelled, StoreError
+from launcher.core.errors import StoreError
 from launcher.core.urls import Location
+from launcher.stage.arrival import Arrivals
 from launcher.stage.extract import Extraction
-from launcher.stage.file import File, file_md5
+from launcher.stage.file import File
 from launcher.stage.landing import Folder, Landing
 
 if TYPE_CHECKING:
-    import os
     import threading
     from collections.abc import Callable, Iterator
+
+    from typing_extensions import Buffer
 
     from launcher.core.stored import StoredObject
     from launcher.core.window import Window
     from launcher.protocols import Cache, Store
     from launcher.stage.channel import Channel, Entry
-    from launcher.stage.dataset import Dataset
     from launcher.stage.marks import Marks
 
     Halted = Callable[[], bool]
@@ -38,8 +37,11 @@ MEMORY = 2 * 1024**2
 """Bytes that one transfer may hold: a piece that is being written, and the next one that fills up."""
 
 
-Job = tuple["Channel", "Callable[[Halted], None]"]
-"""A transfer, and for which channel it is. It raises `LauncherError` and `Cancelled`."""
+LITTLE = 128 * 1024
+"""Bytes up to which an object is fetched as a whole, and then written by the one thread that writes for all."""
+
+Job = tuple["Channel", "Callable[[Halted], Job | None]"]
+"""A transfer, and for which channel it is; it returns what is left to be done. Raises `LauncherError`, `Cancelled`."""
 
 
 class Transfers:
@@ -61,14 +63,11 @@ class Transfers:
         self._root = root
         self._store = store
         self._marks = marks
-        self._window = window
         self._lock = lock
-        self._monotonic = monotonic
         self._cache = cache
         self._extraction = Extraction(store, marks, root, ratio, lock)
-        self._done = done
+        self._arrivals = Arrivals(root, marks=marks, window=window, lock=lock, monotonic=monotonic, done=done)
         self._number = 0
-        self._open: set[Landing] = set()
 
     def jobs(self, channel: Channel) -> Iterator[Job]:
         """What is to be done for a channel, folders made on the way. Taken by one thread at a time."""
@@ -79,22 +78,17 @@ class Transfers:
                 above, _, name = path.rpartition("/")
                 if above != here:
                     deeper = Folder(self._root, f"{want.path}/{above}" if above else want.path)
-                    self._leave(folder)
+                    self._arrivals.leave(folder)
                     here, folder = above, deeper
                 if item is not None:
                     yield from self._jobs_of(channel, entry, item, folder) if name else self._archive(channel, item)
         finally:
-            self._leave(folder)
-        with self._lock:
-            channel.listed = True
-            over = channel.is_done()
-        if over:
-            self._done(channel)
+            self._arrivals.leave(folder)
+        self._arrivals.listed(channel)
 
     def abandon(self) -> None:
         """Remove what a transfer that hangs, and is left behind, cannot remove itself."""
-        for landing in tuple(self._open):
-            landing.remove_part()
+        self._arrivals.abandon()
 
     def _archive(self, channel: Channel, item: StoredObject) -> Iterator[Job]:
         yield channel, partial(self._unpack, channel, item)
@@ -113,44 +107,55 @@ class Transfers:
         file = File(channel, entry, item, Landing(folder, path.rpartition("/")[2], part), len(ranges))
         if len(ranges) == 1:
             yield channel, partial(self._bring_whole, file)
-        elif self._is_marked(file):
-            self._arrived(file, file.landing.status(), kept=True)
-        else:
+        elif not self._arrivals.is_marked_here(file):
             for start, end in ranges:
                 yield channel, partial(self._bring_range, file, start, end)
 
     def _unpack(self, channel: Channel, item: StoredObject, halted: Halted) -> None:
         came = self._extraction.unpack(channel, item, halted)
-        with self._lock:
-            over = channel.arrived("", item.size, item.size, kept=not came)
-        if over:
-            self._done(channel)
+        self._arrivals.unpacked(channel, item.size, came=came)
 
-    def _bring_whole(self, file: File, halted: Halted) -> None:
+    def _bring_whole(self, file: File, halted: Halted) -> Job | None:
+        """Bring a file; of a little one it is left to put it in its place."""
         landing, item = file.landing, self._looked_up(file, halted)
         try:
-            if file.path in file.channel.present.files and (self._is_marked(file) or self._is_same(file, halted)):
-                self._arrived(file, landing.status(), kept=True)
-                return
-            landing.open()
-            self._open.add(landing)
+            if self._arrivals.is_here(file, halted):
+                return None
+            if self._cache is None and 0 <= item.size <= LITTLE:
+                content = file.channel.retries.call(lambda: self._fetched(file, halted), halted)
+                return file.channel, partial(self._land, file, content)
+            self._arrivals.begin(file)
             file.cached = self._from_cache(file, halted)
             if not file.cached:
                 came = file.channel.retries.call(lambda: self._write(file, 0, item.size, halted), halted)
                 if item.size < 0:
                     landing.stretch(came)
                 self._to_cache(file, halted)
-            self._finish(file, halted)
+            self._arrivals.finish(file, halted)
         except StoreError as error:
-            self._give_up(file)
+            self._arrivals.give_up(file)
             if error.code != "store-missing" or file.channel.dataset is None:
                 raise
-            self._gone(file, file.channel.dataset)
+            self._arrivals.gone(file, file.channel.dataset)
         except BaseException:
-            self._give_up(file)
+            self._arrivals.give_up(file)
             raise
-        finally:
-            self._open.discard(landing)
+        return None
+
+    def _fetched(self, file: File, halted: Halted) -> Buffer:
+        """All of a little file."""
+        pieces = list(self._store.read(file.bucket, file.item, 0, file.item.size, halted))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _land(self, file: File, content: Buffer, halted: Halted) -> None:
+        """Put a little file in its place."""
+        try:
+            self._arrivals.begin(file)
+            file.landing.write(content, 0)
+            self._arrivals.finish(file, halted, little=True)
+        except BaseException:
+            self._arrivals.give_up(file)
+            raise
 
     def _looked_up(self, file: File, halted: Halted) -> StoredObject:
         """What is known of an object; of one that a manifest names only where it may be here already."""
@@ -159,24 +164,12 @@ class Transfers:
             file.item = file.channel.retries.call(lambda: self._store.stat(at), halted) or file.item
         return file.item
 
-    def _give_up(self, file: File) -> None:
-        file.landing.give_up()
-        self._leave(file.landing.folder)
-
-    def _gone(self, file: File, dataset: Dataset) -> None:
-        """An object that a manifest names is not there. Raises `StageError` where too many are not."""
-        dataset.missing(file.bucket, file.item.key)
-        with self._lock:
-            over = file.channel.gone()
-        if over:
-            self._done(file.channel)
-
     def _bring_range(self, file: File, start: int, end: int, halted: Halted) -> None:
         """Bring one range; whoever brings the last one puts the file in its place."""
         self._begin(file, halted)
         mark = self._marks.of_range(file.landing.part_path, file.version, start, file.inode)
         if not file.whole and self._marks.has(mark):
-            self._count(file, end - start, reckoned=False)
+            self._arrivals.moved(file, end - start, reckoned=False)
         elif not file.whole:
             try:
                 file.channel.retries.call(lambda: self._write(file, start, end, halted), halted)
@@ -191,7 +184,7 @@ class Transfers:
                 return
         if not file.cached:
             self._to_cache(file, halted)
-        self._finish(file, halted)
+        self._arrivals.finish(file, halted)
 
     def _begin(self, file: File, halted: Halted) -> None:
         """Open the file for its first range, with what an earlier start has left of it, or all of it from the cache."""
@@ -218,22 +211,20 @@ class Transfers:
         try:
             for piece in self._store.read(file.bucket, file.item, start, end, halted):
                 if offset > counted:  # of the last piece only at the end: small objects have no other
-                    self._count(file, offset - counted)
+                    self._arrivals.moved(file, offset - counted)
                     counted = offset
                 offset = file.landing.write(piece, offset)
         except BaseException:
-            self._count(file, start - counted)
+            self._arrivals.moved(file, start - counted)
             raise
-        with self._lock:
-            self._counted(file, offset - counted)
-            self._window.done(self._monotonic(), offset - start)
+        self._arrivals.moved(file, offset - counted, transferred=offset - start)
         return offset
 
     def _from_cache(self, file: File, halted: Halted) -> bool:
         if self._cache is None or file.item.size < 0:
             return False
         if self._cache.fill(file.bucket, file.item, file.landing.descriptor, halted):
-            self._count(file, file.item.size)
+            self._arrivals.moved(file, file.item.size)
             return True
         return False
 
@@ -242,51 +233,3 @@ class Transfers:
             with self._lock:
                 spare = file.channel.to_come()
             self._cache.keep(file.bucket, file.item, file.landing.descriptor, spare, halted)
-
-    def _is_marked(self, file: File) -> bool:
-        """Whether an earlier start has brought this very version, and nobody has touched it since."""
-        may_be = file.item.etag and file.path in file.channel.present.files
-        status = file.landing.status() if may_be else None
-        return status is not None and self._marks.has(self._marks.of(file.place, file.version, status))
-
-    def _is_same(self, file: File, halted: Halted) -> bool:
-        """Whether the file that lies there is the object, by its checksum."""
-        present, md5 = file.channel.present.files[file.path], keys.plain_md5(file.item.etag)
-        if present.size != file.item.size or md5 is None:
-            return False
-        try:
-            return file_md5(self._root, file.place, halted) == md5
-        except OSError:
-            return False
-
-    def _finish(self, file: File, halted: Halted) -> None:
-        if halted():
-            raise Cancelled
-        executable = file.channel.want.kind == "code" and file.path.endswith(".sh")
-        self._arrived(file, file.landing.place(executable=executable), kept=False)
-
-    def _arrived(self, file: File, status: os.stat_result | None, *, kept: bool) -> None:
-        """Note that a file is in its place."""
-        channel, size = file.channel, file.item.size
-        if size < 0:
-            size = 0 if status is None else status.st_size
-        elif status is not None:
-            self._marks.add(self._marks.of(file.place, file.version, status))
-        with self._lock:
-            file.landing.folder.leave()
-            if status is not None and channel.want.kind == "output":
-                channel.stamps[file.path] = disk.stamp_of(status)
-            over = channel.arrived(file.path, file.known, size, kept=kept, cached=file.cached)
-        if over:
-            self._done(channel)
-
-    def _count(self, file: File, size: int, *, reckoned: bool = True) -> None:
-        with self._lock:
-            self._counted(file, size, reckoned=reckoned)
-
-    def _counted(self, file: File, size: int, *, reckoned: bool = True) -> None:
-        file.channel.moved(size, reckoned=reckoned and file.known >= 0)
-
-    def _leave(self, folder: Folder) -> None:
-        with self._lock:
-            folder.leave()

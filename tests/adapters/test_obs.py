@@ -367,6 +367,43 @@ def test_the_etag_of_an_encrypted_object_is_no_md5(front: Front, server: S3Serve
     assert front.count("HEAD") == asked
 
 
+def test_a_little_object_is_asked_for_once_and_its_md5_says_which_version_it_is(
+    front: Front, server: S3Server, bucket: str
+) -> None:
+    store = obs(server)
+    item = item_at(store, Location(bucket, "in/x"))
+    assert read(store, bucket, item) == b"content" * 100
+    assert front.count("GET") == 1
+    assert "if-match" not in front.seen[-1].headers
+
+
+@pytest.mark.parametrize("other", [b"another" * 100, b"longer!" * 200, b"short", b""])
+def test_a_little_object_that_was_replaced_is_refused(
+    moto_server: S3Server, server: S3Server, bucket: str, other: bytes
+) -> None:
+    store = obs(server)
+    item = item_at(store, Location(bucket, "in/x"))
+    moto_server.seed(bucket, {"in/x": other})
+    assert refused(lambda: read(store, bucket, item)).code == "store-changed"
+
+
+def test_little_objects_of_an_encrypted_bucket_are_asked_for_twice_only_once(
+    front: Front, server: S3Server, bucket: str
+) -> None:
+    headers = {"ETag": '"' + "0" * 32 + '"', "x-amz-server-side-encryption": "aws:kms"}
+    front.lay(Fault("alter", method="HEAD", headers=headers))
+    body, part = b"content" * 100, {**headers, "Content-Range": "bytes 0-699/700"}
+    ranged = Fault(
+        "answer", method="GET", status=206, body=body, headers=part, when=lambda seen: "range" in seen.headers
+    )
+    front.lay(ranged)
+    front.lay(Fault("answer", method="GET", body=body, headers=headers))
+    store = obs(server)
+    for asked in (2, 3, 4):
+        assert read(store, bucket, StoredObject("in/x", 700, "0" * 32)) == body
+        assert front.count("GET") == asked
+
+
 def test_an_object_that_changes_half_way_is_refused(
     front: Front, server: S3Server, moto_server: S3Server, bucket: str
 ) -> None:
@@ -422,6 +459,18 @@ def test_a_store_without_ranges_is_asked_once(
         assert refused(lambda: read(store, bucket, item, (0, 9))).code == "store-unranged"
     assert front.count("GET") == 1
     assert read(store, bucket, item) == BIG
+
+
+def test_a_store_without_ranges_is_asked_for_a_part_that_is_the_whole_once(
+    fronted: Callable[[S3Server], Front], rclone_server: S3Server, bucket: str
+) -> None:
+    rclone_server.seed(bucket, {"little": b"12345"})
+    front = fronted(rclone_server)
+    store = obs(rclone_server.through(front.endpoint))
+    item = item_at(store, Location(bucket, "little"))
+    for asked in (2, 3, 4):
+        assert read(store, bucket, item) == b"12345"
+        assert front.count("GET") == asked
 
 
 def test_a_read_that_is_given_up_lets_go_of_its_connection(moto_server: S3Server) -> None:
@@ -543,7 +592,9 @@ def test_many_threads_renew_expired_credentials_together(front: Front, server: S
     rotation = Rotation()
     store = obs(server, rotation)
     item = item_at(store, Location(bucket, "in/big"))
-    front.lay(s3_error(400, "ExpiredToken", method="GET", times=3))
+    front.lay(
+        s3_error(400, "ExpiredToken", method="GET", when=lambda seen: seen.header("x-amz-security-token") == "token-1")
+    )
     found: dict[int, bytes] = {}
     part = 16 * MEBIBYTE
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from launcher.stage.marks import BYTES, MOST, Marks
+from launcher.stage.marks import BYTES, HELD, MOST, Marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,26 @@ def test_the_next_start_knows_what_a_killed_one_has_marked(tmp_path: Path) -> No
     assert third.has(MARK)
     assert third.has(MARK[::-1])
     assert not third.has(bytes(BYTES))
+
+
+def test_marks_that_may_wait_are_written_together(tmp_path: Path) -> None:
+    marks = begun(tmp_path)
+    some = [number.to_bytes(BYTES, "big") for number in range(HELD + 1)]
+    for mark in some[:-2]:
+        marks.add(mark, soon=True)
+    assert not any(begun(tmp_path).has(mark) for mark in some)
+    marks.add(some[-2], soon=True)
+    assert all(begun(tmp_path).has(mark) for mark in some[:-1])
+    marks.add(some[-1], soon=True)
+    marks.flush()
+    assert begun(tmp_path).has(some[-1])
+
+
+def test_a_whole_staging_has_all_its_marks(tmp_path: Path) -> None:
+    marks = begun(tmp_path)
+    marks.add(MARK, soon=True)
+    marks.settle()
+    assert begun(tmp_path).has(MARK)
 
 
 def test_a_whole_staging_leaves_only_its_own_marks(tmp_path: Path) -> None:

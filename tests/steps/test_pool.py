@@ -41,6 +41,74 @@ def test_apart_even_one_item_has_a_daemon_of_its_own() -> None:
     assert seen[0].daemon
 
 
+@pytest.mark.parametrize("waiting", [0, 1, 64])
+@pytest.mark.parametrize("threads", [1, 8])
+def test_what_is_left_of_an_item_is_done_once(threads: int, waiting: int) -> None:
+    done: list[int] = []
+
+    def work(item: int, _: object) -> int | None:
+        if item >= 0:
+            return -1 - item
+        done.append(-1 - item)
+        return None
+
+    each(work, range(1000), threads, never, waiting=waiting)
+    assert sorted(done) == list(range(1000))
+
+
+def test_what_is_left_is_done_one_at_a_time_until_too_much_waits() -> None:
+    begun, entered, go_on = threading.Event(), threading.Semaphore(0), threading.Event()
+    seen: list[str] = []
+
+    def work(item: str, _: object) -> str | None:
+        if item.startswith("left"):
+            seen.append(item)
+            begun.set()
+            entered.release()
+            assert go_on.wait(30)
+            return None
+        assert item == "a" or begun.wait(30)  # the others come while the first has the turn
+        return f"left of {item}"
+
+    def free() -> None:
+        # the first has the turn, two wait, so one more does its own
+        assert all(entered.acquire(timeout=30) for _ in range(2))
+        go_on.set()
+
+    helper = threading.Thread(target=free)
+    helper.start()
+    each(work, "abcd", 4, never, waiting=2)
+    helper.join()
+    assert seen[0] == "left of a"
+    assert sorted(seen) == [f"left of {one}" for one in "abcd"]
+
+
+def test_a_failure_of_what_is_left_is_raised() -> None:
+    def work(item: int, _: object) -> int | None:
+        if item < 0:
+            raise broken()
+        return -1 - item
+
+    with pytest.raises(StoreError):
+        each(work, range(100), 4, never, waiting=64)
+
+
+def test_after_a_stop_nothing_that_is_left_is_begun() -> None:
+    stop = threading.Event()
+    done: list[int] = []
+
+    def work(item: int, _: object) -> int | None:
+        if item < 0:
+            done.append(item)
+            return None
+        stop.set()
+        return -1 - item
+
+    with pytest.raises(Cancelled):
+        each(work, range(100), 4, stop.is_set, waiting=64)
+    assert not done
+
+
 @pytest.mark.parametrize("apart", [True, False])
 def test_nothing_to_do_is_nothing_done(*, apart: bool) -> None:
     each(lambda _item, _halted: pytest.fail("no item"), (), 4, never, apart=apart)

@@ -85,6 +85,37 @@ def test_a_store_that_never_answered_is_given_up_sooner_than_one_that_has() -> N
     assert tries(new) < tries(known)
 
 
+def test_a_store_that_was_waited_for_in_vain_must_answer_before_it_is_waited_for_as_long_again() -> None:
+    retries, rest = patient()
+
+    def waited() -> float:
+        began = rest.now
+        with pytest.raises(StoreError):
+            retries.call(Failing(10_000, fault("store-unreachable")), never)
+        return rest.now - began
+
+    retries.call(Failing(0, fault("store-busy")), never)
+    first, second = waited(), waited()
+    retries.call(Failing(0, fault("store-busy")), never)
+    assert second < first / 2
+    assert waited() > first / 2
+
+
+def test_a_refusal_says_nothing_of_how_long_a_store_is_waited_for() -> None:
+    retries, _ = patient()
+    retries.call(Failing(0, fault("store-busy")), never)
+    with pytest.raises(StoreError):
+        retries.call(Failing(1, refused()), never)
+    work = Failing(100, fault("store-unreachable"))
+    with pytest.raises(StoreError):
+        retries.call(work, never)
+    new, _ = patient()
+    less = Failing(100, fault("store-unreachable"))
+    with pytest.raises(StoreError):
+        new.call(less, never)
+    assert less.calls < work.calls
+
+
 def test_a_channel_gives_up_when_failures_outnumber_what_went_well_by_its_budget() -> None:
     retries, rest = patient()
     for number in range(BUDGET):

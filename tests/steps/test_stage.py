@@ -747,7 +747,7 @@ def test_more_are_under_way_as_more_gets_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("transfers", "most"), [({"most": 3}, 3), ({"memory_bytes": 8 * 1024**2}, 4), ({"memory_bytes": 1}, 1)]
+    ("transfers", "most"), [({"most": 3}, 3), ({"memory_bytes": 8 * 1024**2}, 3), ({"memory_bytes": 1}, 1)]
 )
 def test_no_more_are_under_way_than_settings_and_memory_allow(
     tmp_path: Path, transfers: dict[str, int], most: int

@@ -357,7 +357,9 @@ class Doubles:
     def bring_all(self, items: Iterable[StoredObject]) -> Channel:
         self.channel.supply = [self.channel.known(item.key.rpartition("/")[2], item) for item in items]
         for _, work in self.transfers.jobs(self.channel):
-            work(never)
+            left = work(never)
+            if left is not None:
+                left[1](never)
         return self.channel
 
 
