@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 class Cache:
     """A folder of entries of one user, shared by any number of launchers; every method may be called from any thread.
 
-    `filled` and `filled_bytes` count what needed no download; `room` says what may still come in.
+    `room` says what may still come in.
     """
 
     def __init__(self, folder: str, limit_bytes: int, endpoint: str) -> None:
@@ -66,7 +66,6 @@ class Cache:
         self._apart: set[tuple[int, int]] = set()  # file systems of targets that can share no blocks with the cache
         self._counting = threading.Lock()
         self._off = False
-        self.filled = self.filled_bytes = 0
 
     def close(self) -> None:
         """Let go of the folder; no thread may be inside."""
@@ -87,11 +86,7 @@ class Cache:
             delivered = False
         if not delivered:
             os.ftruncate(target, 0)
-            return False
-        with self._counting:
-            self.filled += 1
-            self.filled_bytes += item.size
-        return True
+        return delivered
 
     def keep(self, bucket: str, item: StoredObject, source: int, spare: int, stopped: Callable[[], bool]) -> None:
         """Take in a finished file that is open for reading; where that fails, the cache takes in nothing any more.
