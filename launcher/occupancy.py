@@ -73,7 +73,7 @@ class Occupancy:
         self._record = record
         self._clock = clock
         self._alive_here = alive_here
-        self._retries = Retries(clock.monotonic)
+        self._retries = Retries(clock.monotonic, patience=plan.transfers.patience)
         places = {output.target.folder: _Place(output, plan.job.label) for output in reversed(plan.outputs)}
         self._places = tuple(reversed(places.values()))
         self._over = threading.Event()

@@ -196,9 +196,10 @@ class _Crew(Generic[Item]):
                     self._go_on(left)
                 if self._running and self._is_too_many():
                     return True
-        except Exception as error:  # noqa: BLE001 - a thread's edge: the caller raises it
+        except BaseException as error:  # noqa: BLE001 - a thread's edge: the caller raises it
             with self._changed:
-                self._error = self._error or error
+                # what is no Exception, a panic of an engine for one, would pass by those who tell of defects
+                self._error = self._error or (error if isinstance(error, Exception) else RuntimeError(repr(error)))
                 self._over = True
                 self._changed.notify_all()
             return False

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from launcher.core.errors import Cancelled, StoreError
-from launcher.core.storefault import retry_after
+from launcher.core.storefault import OUTAGES, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,10 @@ _log = logging.getLogger(__name__)
 
 BUDGET = 500
 """A channel gives up when so many more of its tries have failed than went well."""
+SLOT = 0.1
+"""Of the failures within so many seconds, on whichever threads, one counts: an outage is one, however many meet it."""
+PATIENCE = 60.0
+"""Seconds for which a store is waited for that has answered well before."""
 LONG = 30.0
 """Seconds: a try that went on for so long got somewhere, and its time is none of the store's failing."""
 LOOK = 0.1
@@ -31,6 +35,9 @@ LOOK = 0.1
 class Retries:
     """The patience of one channel. `slowed` is called when its store asks for less; `spent` counts the tries again.
 
+    A store that has answered well is waited for `patience` seconds, however many wait. Where that was in vain it is
+    taken for one that never answered, until something goes well again: what is left then fails soon.
+
     `rest` is how the pauses pass; other than `pause` only for those who try this out.
     """
 
@@ -39,13 +46,18 @@ class Retries:
         monotonic: Callable[[], float] = time.monotonic,
         slowed: Callable[[], object] = lambda: None,
         rest: Callable[[float, Callable[[], bool]], None] | None = None,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self._monotonic = monotonic
         self._slowed = slowed
         self._rest = rest or pause
         self._lock = threading.Lock()
         self._left = BUDGET
-        self._proven = False
+        self._patience = patience
+        self._counted = 0.0
+        self._answered = False
+        self._out_since: float | None = None
         self.spent = 0
 
     def call(self, work: Callable[[], T], stopped: Callable[[], bool]) -> T:
@@ -62,21 +74,26 @@ class Retries:
 
     def went_well(self) -> None:
         """Something came through: that makes up for one failure."""
-        if self._left < BUDGET or not self._proven:
+        if self._left < BUDGET or not self._answered or self._out_since is not None:
             with self._lock:
-                self._left, self._proven = min(self._left + 1, BUDGET), True
+                self._left = min(self._left + 1, BUDGET)
+                self._answered, self._out_since = True, None
 
     def wait_after(self, error: StoreError, failures: int, since: float) -> float | None:
         """Seconds until one request that has failed so often since then may be tried again; None: never."""
         if error.code == "store-busy":
             self._slowed()
-        wait = retry_after(error, failures, self._monotonic() - since, _chance(), proven=self._proven)
+        now = self._monotonic()
         with self._lock:
+            if error.code in OUTAGES and self._out_since is None:
+                self._out_since = now
+            known = self._answered and (self._out_since is None or now - self._out_since < self._patience)
+            wait = retry_after(error, failures, now - since, _chance(), patience=self._patience if known else None)
             if wait is None or self._left <= 0:
-                # one that was waited for in vain has to answer first before it is waited for as long again
-                self._proven = self._proven and failures == 1
                 return None
-            self._left -= 1
+            if now - self._counted >= SLOT:
+                self._counted = now
+                self._left -= 1
             self.spent += 1
             told = self.spent
         if told & (told - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a storm must not become one of lines

@@ -100,12 +100,14 @@ class CodeLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Transfers(msgspec.Struct, frozen=True, kw_only=True):
     """How staging and syncing use the node: transfers at once, bytes of memory for them, seconds for all staging.
 
-    `extract_ratio` is how many times its size an archive may grow to.
+    For `patience` seconds a store is waited for that has answered before; `extract_ratio` is how many times its size an
+    archive may grow to.
     """
 
     most: int = 128
     memory_bytes: int = 256 * 1024**2
     stage_timeout: float | None = None
+    patience: float = 60.0
     extract_ratio: int = 100
 
 

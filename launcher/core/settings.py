@@ -108,6 +108,12 @@ TABLE = (
         meaning="Seconds that staging may take in all (exit code 69).",
     ),
     Setting(
+        name="LAUNCHER_STORE_PATIENCE",
+        kind="seconds",
+        default="60",
+        meaning="Seconds for which a store that has answered before is waited for when it is gone, or too busy.",
+    ),
+    Setting(
         name="LAUNCHER_CACHE",
         kind="text",
         default="",
@@ -226,6 +232,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             most=min(int(values["LAUNCHER_TRANSFERS"]), MOST_TRANSFERS),
             memory_bytes=int(values["LAUNCHER_TRANSFER_MEMORY"]) * 1024**2,
             stage_timeout=_optional(values["LAUNCHER_STAGE_TIMEOUT"]),
+            patience=float(values["LAUNCHER_STORE_PATIENCE"]),
             extract_ratio=int(values["LAUNCHER_EXTRACT_RATIO"]),
         ),
         cache=values["LAUNCHER_CACHE"] or None,

@@ -46,7 +46,7 @@ _SYMPTOMS = (
     ),
     ("timeout", r"TimedOut|timed out|kind: Timeout|Timeout"),
     ("listing", r"PaginationError"),
-    ("unranged", r"NotPartial|non-partial response|UnexpectedRange"),
+    ("unranged", r"NotPartial|non-partial response|UnexpectedRange|Content-Range|CONTENT_RANGE|NoContentRange"),
     ("odd", r"invalid path|InvalidPath|Could not parse path"),
     ("region", r"BareRedirect|redirect without LOCATION|following redirect"),
     (
@@ -62,10 +62,10 @@ _SERVER_ERRORS = 500
 _ENOSPC, _EROFS, _EDQUOT = 28, 30, 122  # of Linux
 _TRIES = {"store-unreachable": 3, "store-busy": 10, "store-broken": 6, "store-listing": 2, "store-renewed": 2}
 """How often a request is made at most. What is not here is told at once: it cannot get better by itself."""
-_PROVEN_TRIES = {**_TRIES, "store-unreachable": 8}
+OUTAGES = frozenset({"store-busy", "store-unreachable"})
+"""What a store as a whole answers: one that is known is waited for by time and not by tries, for it comes back."""
 _REACH_PATIENCE = 10.0
 _PATIENCE = 20.0
-_PROVEN_PATIENCE = 60.0
 _WAIT = 0.5
 _LONGEST_WAIT, _LONGEST_SLOW_WAIT = 8.0, 20.0
 _UNSEEN = re.compile(r"[?&][A-Za-z0-9_-]*(?:signature|token|credential|accesskeyid|secret)[^\s&\"']*", re.IGNORECASE)
@@ -143,20 +143,20 @@ def file_fault(operation: Operation, path: str, error: OSError, is_mount: Callab
 
 
 def retry_after(
-    error: StoreError, failures: int, elapsed: float, chance: float, *, proven: bool = False
+    error: StoreError, failures: int, elapsed: float, chance: float, *, patience: float | None = None
 ) -> float | None:
     """Seconds until the next try after so many failures, or None: give up. `chance` is in [0, 1): full jitter.
 
-    `elapsed` counts from the first failure. `proven`: this store has answered well before, so that waiting for it makes
-    sense; one that never did is most likely a wrong one, and that is told within ten seconds or so.
+    `elapsed` counts from the first failure. `patience`: for so many seconds a store is waited for that has answered
+    well before; None: it never did and is most likely a wrong one, which is told within ten seconds or so.
     """
-    tries = (_PROVEN_TRIES if proven else _TRIES).get(error.code, 1)
     longest = _LONGEST_SLOW_WAIT if error.code == "store-busy" else _LONGEST_WAIT
     wait = chance * min(longest, _WAIT * 2.0 ** min(failures, 10))
-    patience = _REACH_PATIENCE if error.code == "store-unreachable" else _PATIENCE
-    if proven:
-        patience = _PROVEN_PATIENCE
-    return wait if failures < tries and elapsed + wait <= patience else None
+    if patience is None:
+        patience = _REACH_PATIENCE if error.code == "store-unreachable" else _PATIENCE
+    elif error.code in OUTAGES:
+        return min(wait, patience - elapsed) if elapsed < patience else None  # the last try is made at the very end
+    return wait if failures < _TRIES.get(error.code, 1) and elapsed + wait <= patience else None
 
 
 def mount_point(path: str, is_mount: Callable[[str], bool]) -> str:

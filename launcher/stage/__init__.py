@@ -196,7 +196,8 @@ class _Staging:
             _remove_all(one.want.path, one.present.parts)
 
     def close(self) -> None:
-        """Let nothing go on listing, and leave no manifest on its way."""
+        """Let nothing go on listing, lose no mark, and leave no manifest on its way."""
+        self._marks.flush()
         for listing in self._listings:
             listing.close()
         self._supply.close(self._channels)
@@ -236,7 +237,7 @@ class _Staging:
 
     def _begin(self, want: Wanted) -> Channel:
         """Look at one folder and begin to list its source."""
-        retries = Retries(self._monotonic, self._slow_down)
+        retries = Retries(self._monotonic, self._slow_down, patience=self._plan.transfers.patience)
         there = present(want, self._plan.root)
         channel = Channel(want, there, retries, room=self._room, lock=self._lock, began=self._monotonic())
         self._room.user(want.label, want.path, there.parts_bytes)

@@ -156,6 +156,7 @@ class Arrivals:
                 channel.stamps[file.path] = disk.stamp_of(status)
             over = channel.arrived(file.path, file.known, size, kept=kept, cached=file.cached)
         if over:
+            self._marks.flush()
             self._done(channel)
 
     def _moved(self, file: File, size: int, *, reckoned: bool = True) -> None:

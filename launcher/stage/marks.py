@@ -80,11 +80,8 @@ class Marks:
         """
         if self._descriptor is None or mark in self._noted:
             return
-        if not soon:
-            self._write(mark)
-            return
         self._held.append(mark)
-        if len(self._held) >= HELD:
+        if not soon or len(self._held) >= HELD:
             self.flush()
 
     def flush(self) -> None:
@@ -97,11 +94,12 @@ class Marks:
             self._write(b"".join(held))
 
     def _write(self, marks: bytes) -> None:
-        if self._descriptor is None:
+        descriptor = self._descriptor
+        if descriptor is None:
             return
         why = "a mark was cut off"  # by a disk that is full; those after it would not be read as they were written
         try:
-            if os.write(self._descriptor, marks) == len(marks):
+            if os.write(descriptor, marks) == len(marks):
                 return
         except OSError as error:
             why = str(error)

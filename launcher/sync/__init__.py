@@ -79,7 +79,7 @@ class Sync:
                 store,
                 clock,
                 baseline.get(each.name, {}),
-                retries=retries(pace.slowed),
+                retries=retries(pace.slowed, plan.transfers.patience),
                 journal=journal,
                 past=known.get(each.name),
             )
@@ -89,7 +89,8 @@ class Sync:
             for output in plan.outputs:
                 journal.found(output.name, output.target.folder.url, baseline.get(output.name, {}))
         target = plan.log_target
-        self._documents = None if target is None else Documents(plan, target, store, secrets, retries(pace.slowed))
+        own = retries(pace.slowed, plan.transfers.patience)
+        self._documents = None if target is None else Documents(plan, target, store, secrets, own)
         self.summed_up = False
         self._over = threading.Event()
         self._turn = threading.Lock()

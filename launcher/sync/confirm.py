@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from launcher.core.plan import Output, Plan
     from launcher.core.stored import StoredObject
     from launcher.protocols import Store
+    from launcher.retry import Retries
     from launcher.sync.pace import Patience
 
     Stopped = Callable[[], bool]
@@ -38,7 +39,9 @@ def confirmed(plan: Plan, store: Store, stopped: Stopped, patience: Patience) ->
         if targets.get(one.channel) == one.target:
             latest[one.channel][one.key] = one
     return {
-        output.name: _Asked(output, latest[output.name].values(), store, patience).kept(plan.transfers.most, stopped)
+        output.name: _Asked(
+            output, latest[output.name].values(), store, patience(lambda: None, plan.transfers.patience)
+        ).kept(plan.transfers.most, stopped)
         for output in plan.outputs
     }
 
@@ -46,12 +49,12 @@ def confirmed(plan: Plan, store: Store, stopped: Stopped, patience: Patience) ->
 class _Asked:
     """What is asked of the store about one output."""
 
-    def __init__(self, output: Output, noted: Iterable[Noted], store: Store, patience: Patience) -> None:
+    def __init__(self, output: Output, noted: Iterable[Noted], store: Store, retries: Retries) -> None:
         self._target = output.target.folder
         self._noted = sorted(noted, key=lambda one: one.key)
         self._store = store
         self._refused = threading.Event()
-        self._retries = patience(lambda: None)
+        self._retries = retries
         self._kept: list[Noted] = []
         self._place = self._listed = 0
         self._after = ""

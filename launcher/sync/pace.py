@@ -10,8 +10,8 @@ from launcher.core.parts import part_bytes
 from launcher.core.window import Window
 from launcher.retry import Retries
 
-Patience = Callable[[Callable[[], object]], Retries]
-"""What makes the patience of one channel; what it is given is called when the store asks for less."""
+Patience = Callable[[Callable[[], object], float], Retries]
+"""What makes the patience of one channel: what is called when the store asks for less, and its seconds."""
 
 MIB = 1024**2
 PARTS_HELD = 5
@@ -20,9 +20,9 @@ LOOK = 0.05
 """Seconds between two looks at `stopped` while memory is waited for."""
 
 
-def patient(slowed: Callable[[], object]) -> Retries:
+def patient(slowed: Callable[[], object], seconds: float) -> Retries:
     """Make the patience that a run has."""
-    return Retries(slowed=slowed)
+    return Retries(slowed=slowed, patience=seconds)
 
 
 class Pace:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ from launcher.core.urls import Location
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fronts import Front
+    from fronts import Front, Seen
     from servers import S3Server
 
     from launcher.adapters.obs import ObsStore
@@ -387,15 +388,51 @@ def test_a_little_object_that_was_replaced_is_refused(
     assert refused(lambda: read(store, bucket, item)).code == "store-changed"
 
 
+def has_range(seen: Seen) -> bool:
+    return "range" in seen.headers
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Fault("answer", status=206, body=b"content" * 100, headers={"Content-Range": "bytes 0-699/*"}),
+        Fault("answer", status=206, body=b"content" * 100),
+        Fault("answer", status=206, body=b"cont", headers={"Content-Range": "bytes 0-3/700"}),
+        Fault("answer", status=200, body=b"content" * 100),
+        Fault("answer", status=400, body=b"no ranges here"),
+        s3_error(416, "InvalidRange"),
+        s3_error(501, "NotImplemented"),
+    ],
+    ids=["total-unknown", "untold", "short", "whole", "foreign", "unsatisfied", "unimplemented"],
+)
+def test_a_store_that_does_not_like_ranges_is_asked_without(
+    front: Front, server: S3Server, bucket: str, odd: Fault
+) -> None:
+    store = obs(server)
+    item = item_at(store, Location(bucket, "in/x"))
+    front.lay(replace(odd, method="GET", when=has_range))
+    for asked in (2, 3):
+        assert read(store, bucket, item) == b"content" * 100
+        assert front.count("GET") == asked
+
+
+@pytest.mark.parametrize("headers", [{"Content-Range": "bytes 0-9/*"}, {}])
+def test_a_part_that_is_not_told_is_no_part(
+    front: Front, server: S3Server, bucket: str, headers: dict[str, str]
+) -> None:
+    store = obs(server)
+    item = item_at(store, Location(bucket, "in/big"))
+    front.lay(Fault("answer", method="GET", status=206, body=b"x" * 10, headers=headers))
+    assert refused(lambda: read(store, bucket, item, (0, 10))).code == "store-unranged"
+
+
 def test_little_objects_of_an_encrypted_bucket_are_asked_for_twice_only_once(
     front: Front, server: S3Server, bucket: str
 ) -> None:
     headers = {"ETag": '"' + "0" * 32 + '"', "x-amz-server-side-encryption": "aws:kms"}
     front.lay(Fault("alter", method="HEAD", headers=headers))
     body, part = b"content" * 100, {**headers, "Content-Range": "bytes 0-699/700"}
-    ranged = Fault(
-        "answer", method="GET", status=206, body=body, headers=part, when=lambda seen: "range" in seen.headers
-    )
+    ranged = Fault("answer", method="GET", status=206, body=body, headers=part, when=has_range)
     front.lay(ranged)
     front.lay(Fault("answer", method="GET", body=body, headers=headers))
     store = obs(server)

@@ -226,7 +226,8 @@ def waits(error: StoreError, chance: float, *, proven: bool, every: float = 0.0)
     """The pauses between the tries of one request, each of which takes `every` seconds to fail."""
     found: list[float] = []
     elapsed = 0.0
-    while (wait := retry_after(error, len(found) + 1, elapsed, chance, proven=proven)) is not None:
+    patience = 60.0 if proven else None
+    while (wait := retry_after(error, len(found) + 1, elapsed, chance, patience=patience)) is not None:
         found.append(wait)
         elapsed += wait + every
     return found
@@ -246,15 +247,29 @@ def test_only_what_time_may_cure_is_tried_again() -> None:
 @pytest.mark.parametrize(
     ("text", "unproven", "proven"),
     [
-        ("ConnectionRefused", 3, 8),
+        ("ConnectionRefused", 3, None),
         ("ConnectionReset", 6, 6),
-        (answered(503, "Slow", xml("SlowDown")), 10, 10),
+        (answered(503, "Slow", xml("SlowDown")), 10, None),
         ("PaginationError: the same next token was received twice", 2, 2),
     ],
 )
-def test_tries_are_bounded_in_number(text: str, unproven: int, proven: int) -> None:
+def test_tries_are_bounded_in_number_but_of_a_known_store_that_is_out(
+    text: str, unproven: int, proven: int | None
+) -> None:
     assert len(waits(told(text), 0.0, proven=False)) + 1 == unproven
-    assert len(waits(told(text), 0.0, proven=True)) + 1 == proven
+    if proven is not None:
+        assert len(waits(told(text), 0.0, proven=True)) + 1 == proven
+
+
+@pytest.mark.parametrize("chance", [0.01, 0.3, 0.6, 0.999])
+@pytest.mark.parametrize("every", [0.0, 0.2, 7.0])
+def test_a_known_store_that_is_out_is_asked_for_the_last_time_when_its_time_is_over(
+    chance: float, every: float
+) -> None:
+    for error in (told("ConnectionRefused"), told(answered(503, "Slow", xml("SlowDown")))):
+        found = waits(error, chance, proven=True, every=every)
+        over = sum(found) + every * (len(found) - 1)
+        assert over == pytest.approx(60) or (every and 60 < over + every < 60 + 2 * every)
 
 
 def test_renewed_credentials_are_tried_once() -> None:
@@ -264,15 +279,15 @@ def test_renewed_credentials_are_tried_once() -> None:
 def test_pauses_grow_by_twice_up_to_a_longest() -> None:
     slow, broken = told(answered(503, "Slow", xml("SlowDown"))), told("ConnectionReset")
     assert waits(broken, 0.5, proven=True) == [0.5, 1.0, 2.0, 4.0, 4.0]
-    assert waits(slow, 0.5, proven=True) == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0]
-    assert waits(slow, 0.0, proven=True) == [0.0] * 9
+    assert waits(slow, 0.5, proven=True) == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0, 4.5]
+    assert waits(slow, 0.0, proven=False) == [0.0] * 9
 
 
 def test_tries_are_bounded_in_time() -> None:
     slow, dead = told(answered(503, "Slow", xml("SlowDown"))), told("TimedOut")
     for chance in (0.3, 0.6, 0.999):
         assert sum(waits(slow, chance, proven=False)) <= 20
-        assert sum(waits(slow, chance, proven=True)) <= 60
+        assert sum(waits(slow, chance, proven=True)) == pytest.approx(60)
         assert sum(waits(dead, chance, proven=False)) <= 10
     # a server that takes 15 s to say nothing is asked twice, and a known one more often
     assert len(waits(dead, 0.5, proven=False, every=15.0)) == 1

@@ -90,7 +90,7 @@ def test_a_store_that_goes_away_while_the_boot_file_runs_is_73(fronted_rig: tupl
     rig, front = fronted_rig
     waiting = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
     rig.code(waiting + COPY + "signal.sigwait([signal.SIGUSR1])\n")
-    with rig.running() as process:
+    with rig.running(env={"LAUNCHER_STORE_PATIENCE": "5"}) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "copied\n"
         front.lay(fault("reset"))

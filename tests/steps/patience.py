@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Once(Retries):
     """None at all: whatever fails has failed."""
 
-    def __init__(self, slowed: Callable[[], object]) -> None:
-        super().__init__(slowed=slowed)
+    def __init__(self, slowed: Callable[[], object], seconds: float) -> None:
+        super().__init__(slowed=slowed, patience=seconds)
 
     def wait_after(self, error: StoreError, failures: int, since: float) -> float | None:
         super().wait_after(error, failures, since)
@@ -26,8 +26,8 @@ class Once(Retries):
 class Hasty(Retries):
     """As much as there is, without the pauses."""
 
-    def __init__(self, slowed: Callable[[], object]) -> None:
-        super().__init__(slowed=slowed)
+    def __init__(self, slowed: Callable[[], object], seconds: float) -> None:
+        super().__init__(slowed=slowed, patience=seconds)
 
     def wait_after(self, error: StoreError, failures: int, since: float) -> float | None:
         return None if super().wait_after(error, failures, since) is None else 0.0

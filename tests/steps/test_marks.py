@@ -64,6 +64,14 @@ def test_marks_that_may_wait_are_written_together(tmp_path: Path) -> None:
     assert begun(tmp_path).has(some[-1])
 
 
+def test_a_mark_that_may_not_wait_brings_those_that_wait_along(tmp_path: Path) -> None:
+    marks = begun(tmp_path)
+    marks.add(MARK, soon=True)
+    marks.add(MARK[::-1])
+    assert begun(tmp_path).has(MARK)
+    assert begun(tmp_path).has(MARK[::-1])
+
+
 def test_a_whole_staging_has_all_its_marks(tmp_path: Path) -> None:
     marks = begun(tmp_path)
     marks.add(MARK, soon=True)

@@ -93,6 +93,18 @@ def test_a_failure_of_what_is_left_is_raised() -> None:
         each(work, range(100), 4, never, waiting=64)
 
 
+def test_what_is_no_exception_is_a_failure_too() -> None:
+    class Panic(BaseException):
+        """As an engine of another language has them."""
+
+    def work(item: int, _: object) -> None:
+        if item == 5:
+            raise Panic
+
+    with pytest.raises(RuntimeError, match="Panic"):
+        each(work, range(100), 4, never)
+
+
 def test_after_a_stop_nothing_that_is_left_is_begun() -> None:
     stop = threading.Event()
     done: list[int] = []

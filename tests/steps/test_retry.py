@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 import pytest
 from fake_store import missing, never, refused
 
 from launcher.core.errors import Cancelled, StoreError
-from launcher.retry import BUDGET, Retries, Trial, pause
+from launcher.retry import BUDGET, SLOT, Retries, Trial, pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,13 +119,67 @@ def test_a_refusal_says_nothing_of_how_long_a_store_is_waited_for() -> None:
 
 def test_a_channel_gives_up_when_failures_outnumber_what_went_well_by_its_budget() -> None:
     retries, rest = patient()
+
+    def goes_on() -> bool:
+        rest.now += 2 * SLOT
+        return retries.wait_after(fault("store-broken"), 1, rest.now) is not None
+
     for number in range(BUDGET):
-        assert retries.wait_after(fault("store-busy"), 1, rest.now) is not None, number
-    assert retries.wait_after(fault("store-busy"), 1, rest.now) is None
+        assert goes_on(), number
+    assert not goes_on()
     retries.went_well()
-    assert retries.wait_after(fault("store-busy"), 1, rest.now) is not None
-    assert retries.wait_after(fault("store-busy"), 1, rest.now) is None
+    assert goes_on()
+    assert not goes_on()
     assert retries.spent == BUDGET + 1
+
+
+def test_what_fails_on_many_threads_in_one_moment_counts_once() -> None:
+    retries, rest = patient()
+    for _ in range(2 * BUDGET):
+        assert retries.wait_after(fault("store-broken"), 1, rest.now) is not None
+
+
+@pytest.mark.parametrize("threads", [1, 8, 124])
+@pytest.mark.parametrize("seconds", [5, 20, 55])
+def test_an_outage_shorter_than_the_patience_fails_nothing_however_many_meet_it(threads: int, seconds: float) -> None:
+    now, lost, retries = simulated(threads, 2000, seconds)
+    assert lost == 0
+    assert now > seconds
+    assert retries.spent
+
+
+def test_a_store_that_never_comes_back_is_waited_for_once() -> None:
+    now, lost, _ = simulated(16, 3000, 1e9)
+    assert lost == 3000
+    assert 60 < now < 60 + 2 * 3000 / 16 * 3
+
+
+def simulated(threads: int, files: int, outage: float) -> tuple[float, int, Retries]:
+    """So many files on so many threads of a store that was known and is gone for so long, in a time of its own.
+
+    When it was over, how many were lost. A request takes 10 ms to fail and 20 ms to go well.
+    """
+    clock = Rest()
+    retries = Retries(lambda: clock.now - 1e6, rest=lambda _seconds, _stopped: None)
+    retries.went_well()
+    ready = [(0.0, number, 0, 0.0) for number in range(threads)]  # when, who, failures so far, since when
+    left, lost, now = files - threads, 0, 0.0
+    while ready:
+        now, who, failures, since = heapq.heappop(ready)
+        clock.now = 1e6 + now
+        wait = None
+        if now < outage:
+            since = since if failures else now
+            wait = retries.wait_after(fault("store-unreachable"), failures + 1, since)
+            lost += wait is None
+        else:
+            retries.went_well()
+        if wait is not None:
+            heapq.heappush(ready, (now + wait + 0.01, who, failures + 1, since))
+        elif left:
+            left -= 1
+            heapq.heappush(ready, (now + 0.02, who, 0, 0.0))
+    return now, lost, retries
 
 
 def test_a_store_that_asks_for_less_is_heard_each_time() -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1024**2
 LITTLE_BYTES = 128 * 1024
-_DOUBTFUL = {"store-unranged", "store-rejected"}
-"""What a range that is the whole object is answered by stores that know none, or that have a shorter object by now."""
+_DOUBTFUL = {"store-unranged", "store-rejected", "store-endpoint", "store-changed"}
+"""Faults by which a store that knows no ranges may answer one, or one that has a shorter object by now."""
 
 
 class Reader:
@@ -62,7 +62,7 @@ class Reader:
         except StoreError as fault:
             if fault.code not in _DOUBTFUL:
                 raise
-            self._briefly = fault.code != "store-unranged"
+            self._briefly = False
             return None
         md5.update(found)
         return found if md5.hexdigest() == item.etag.lower() else None
