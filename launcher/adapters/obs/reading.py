@@ -49,7 +49,7 @@ class Reader:
         return self._pieces(at, item, start, end, stopped)
 
     def _brief(self, at: Location, item: StoredObject) -> Any:
-        """A little object without the head of its answer, which takes as long as all else; None: look closer."""
+        """All of a little object without the head of its answer, which costs up to a fifth; None: look closer."""
         import obstore
 
         md5 = _summer(item.etag)
