@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PAGE = 1000
-"""Items that are handed over at once."""
+"""Items that are handed over at once, or fewer after so many seconds:"""
+SOON = 0.25
 LOOK = 0.05
 """Seconds between two looks at `stopped` while nothing comes."""
 
@@ -22,9 +24,16 @@ LOOK = 0.05
 class Ahead(Generic[T]):
     """What `items` gives, to be taken once: by one thread at a time. What it raises is raised there."""
 
-    def __init__(self, items: Iterable[T], stopped: Callable[[], bool], most: int = 20 * PAGE) -> None:
+    def __init__(
+        self,
+        items: Iterable[T],
+        stopped: Callable[[], bool],
+        most: int = 20 * PAGE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._items = iter(items)
         self._stopped = stopped
+        self._monotonic = monotonic
         self._pages_most = max(1, most // PAGE)
         self._pages: deque[Sequence[T]] = deque()
         self._changed = threading.Condition()
@@ -59,7 +68,7 @@ class Ahead(Generic[T]):
 
     def _run(self) -> None:
         try:
-            while page := list(islice(self._items, PAGE)):
+            while page := self._page():
                 with self._changed:
                     self._pages.append(page)
                     self._changed.notify_all()
@@ -71,6 +80,16 @@ class Ahead(Generic[T]):
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _page(self) -> list[T]:
+        """The next items: a listing that shows few of those that are wanted must hold none of them back."""
+        page: list[T] = []
+        due = self._monotonic() + SOON
+        for item in self._items:
+            page.append(item)
+            if len(page) >= PAGE or self._monotonic() >= due:
+                break
+        return page
 
     def _next(self) -> Sequence[T]:
         if not self._pages_most and not self._pages:

@@ -8,7 +8,7 @@ from fake_store import never
 from threadless import no_threads
 
 from launcher.core.errors import Cancelled
-from launcher.stage.ahead import PAGE, Ahead
+from launcher.stage.ahead import PAGE, SOON, Ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +44,24 @@ def test_the_first_page_is_handed_over_before_the_second_is_there() -> None:
     assert next(found) == 0
     taken.set()
     assert list(found) == list(range(1, PAGE + 1))
+
+
+def test_few_items_of_a_slow_listing_are_not_held_back() -> None:
+    taken, now = threading.Event(), [0.0]
+
+    def items() -> Iterator[int]:
+        yield 0
+        now[0] += SOON
+        yield 1
+        assert taken.wait(30)
+        yield 2
+
+    ahead = Ahead(items(), never, monotonic=lambda: now[0])
+    ahead.start()
+    found = iter(ahead)
+    assert [next(found), next(found)] == [0, 1]
+    taken.set()
+    assert list(found) == [2]
 
 
 def test_it_runs_ahead_by_no_more_than_it_may() -> None:
