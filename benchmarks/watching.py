@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import measuring
@@ -59,6 +60,9 @@ def share(venv: str, work: str, files: int) -> float:
             used = (cpu(launcher.pid) - before) / (time.monotonic() - began) * 100
             resident = memory(launcher.pid)
         finally:
+            launcher.terminate()  # not kill: that would leave the boot process behind
+            with suppress(subprocess.TimeoutExpired):
+                launcher.wait(60)
             launcher.kill()
     print(
         f"\n{NAME}: {files:,} files at rest, uploaded {uploaded:.1f} s after the last was made; over {WINDOW:.0f} s "
