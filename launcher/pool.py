@@ -196,6 +196,8 @@ class _Crew(Generic[Item]):
                     self._go_on(left)
                 if self._running and self._is_too_many():
                     return True
+        except KeyboardInterrupt:
+            raise  # only ever in the main thread, whose own it is
         except BaseException as error:  # noqa: BLE001 - a thread's edge: the caller raises it
             with self._changed:
                 # what is no Exception, a panic of an engine for one, would pass by those who tell of defects

@@ -19,7 +19,7 @@ from launcher.core.manifest import manifest_at, parse_manifest
 from launcher.core.occupancy import MOST_BYTES, Marker, described, is_marker, parse_marker
 from launcher.listing import objects
 from launcher.pool import each
-from launcher.retry import Retries
+from launcher.retry import PATIENCE, Retries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -65,27 +65,30 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Difference, ...]
 
 
-def verify(store: Store, folder: Location, stopped: Stopped, *, content: bool = False) -> Verified:
+def verify(
+    store: Store, folder: Location, stopped: Stopped, *, content: bool = False, patience: float = PATIENCE
+) -> Verified:
     """Compare an output with its manifests: keys and sizes, and with `content` every byte by its SHA-256.
 
+    For `patience` seconds a store is waited for that has answered before.
     Raises `LauncherError` "no-manifest" where there is nothing to compare with, StoreError, and `Cancelled`.
     """
     found: list[Verified] = []
 
     def work(_: None, halted: Stopped) -> None:
-        found.append(_Verifying(store, folder.folder, halted, content=content).run())
+        found.append(_Verifying(store, folder.folder, halted, Retries(patience=patience), content=content).run())
 
     each(work, (None,), 1, stopped, apart=True)
     return found[0]
 
 
 class _Verifying:
-    def __init__(self, store: Store, folder: Location, halted: Stopped, *, content: bool) -> None:
+    def __init__(self, store: Store, folder: Location, halted: Stopped, retries: Retries, *, content: bool) -> None:
         self._store = store
         self._folder = folder
         self._halted = halted
         self._content = content
-        self._retries = Retries()
+        self._retries = retries
         self._problems: list[Difference] = []
         self._objects = self._bytes = self._unnamed = 0
 

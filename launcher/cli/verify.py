@@ -42,7 +42,8 @@ def command(url: str, store: str | None, content: bool, as_json: bool) -> int:  
     gc.enable()
     folder = _folder(url)
     environ = dict(os.environ)
-    opened = open_store(store, environ, read_settings(environ))
+    settings = read_settings(environ)
+    opened = open_store(store, environ, settings)
     if opened.store is None:
         raise PlanError(
             f"{folder.url} is in an object store, and none is known",
@@ -52,7 +53,7 @@ def command(url: str, store: str | None, content: bool, as_json: bool) -> int:  
         )
     for warning in opened.warnings:
         say(f"warning: {warning}")
-    found = verify(opened.store, folder, lambda: False, content=content)
+    found = verify(opened.store, folder, lambda: False, content=content, patience=settings.transfers.patience)
     if as_json:
         result(to_json(found).decode())
     else:

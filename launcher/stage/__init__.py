@@ -24,6 +24,7 @@ from launcher.core.window import Window
 from launcher.pool import each
 from launcher.retry import Retries
 from launcher.stage.ahead import Ahead
+from launcher.stage.arrival import Arrivals
 from launcher.stage.channel import Channel
 from launcher.stage.marks import Marks
 from launcher.stage.room import Room
@@ -133,16 +134,22 @@ class _Staging:
         memory = plan.transfers.memory_bytes
         self._waiting = min(WAITING, memory // 4 // LITTLE)
         self._window = Window(min(plan.transfers.most, max(1, (memory - self._waiting * LITTLE) // MEMORY)))
-        self._transfers = Transfers(
+        self._arrivals = Arrivals(
             plan.root,
-            store,
             marks=self._marks,
             window=self._window,
             lock=self._lock,
             monotonic=monotonic,
+            done=self._telling.done,
+        )
+        self._transfers = Transfers(
+            plan.root,
+            store,
+            self._arrivals,
+            marks=self._marks,
+            lock=self._lock,
             cache=cache,
             ratio=plan.transfers.extract_ratio,
-            done=self._telling.done,
         )
 
     def list_all(self) -> None:
@@ -187,7 +194,7 @@ class _Staging:
         try:
             each(self._bring_one, self._jobs(), lambda: self._window.limit, self._stopped, waiting=self._waiting)
         finally:
-            self._transfers.abandon()
+            self._arrivals.abandon()
         for one in self._channels:
             with self._telling.failing(one.want):
                 self._supply.deliver(one)

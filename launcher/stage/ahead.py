@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from launcher.core.errors import Cancelled
@@ -93,7 +92,7 @@ class Ahead(Generic[T]):
 
     def _next(self) -> Sequence[T]:
         if not self._pages_most and not self._pages:
-            return list(islice(self._items, PAGE))
+            return self._page()
         with self._changed:
             while not self._pages and not self._ended:
                 self._changed.wait(LOOK)

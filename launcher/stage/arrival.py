@@ -50,17 +50,10 @@ class Arrivals:
 
     def is_here(self, file: File, halted: Halted) -> bool:
         """Whether the object lies in its place already, which is noted then."""
-        if file.path not in file.channel.present.files or not (self._is_marked(file) or self._is_same(file, halted)):
-            return False
-        self._arrived(file, file.landing.status(), kept=True)
-        return True
-
-    def is_marked_here(self, file: File) -> bool:
-        """As `is_here`, of one whose checksum says nothing."""
-        if not self._is_marked(file):
-            return False
-        self._arrived(file, file.landing.status(), kept=True)
-        return True
+        there = file.path in file.channel.present.files and (self._is_marked(file) or self._is_same(file, halted))
+        if there:
+            self._arrived(file, file.landing.status(), kept=True)
+        return there
 
     def begin(self, file: File) -> None:
         """Open a file of its own."""
@@ -124,8 +117,7 @@ class Arrivals:
 
     def _is_marked(self, file: File) -> bool:
         """Whether an earlier start has brought this very version, and nobody has touched it since."""
-        may_be = file.item.etag and file.path in file.channel.present.files
-        status = file.landing.status() if may_be else None
+        status = file.landing.status() if file.item.etag else None
         return status is not None and self._marks.has(self._marks.of(file.place, file.version, status))
 
     def _is_same(self, file: File, halted: Halted) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from launcher.core import keys
 from launcher.core.errors import StoreError
 from launcher.core.urls import Location
-from launcher.stage.arrival import Arrivals
 from launcher.stage.extract import Extraction
 from launcher.stage.file import File
 from launcher.stage.landing import Folder, Landing
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from launcher.core.stored import StoredObject
-    from launcher.core.window import Window
     from launcher.protocols import Cache, Store
+    from launcher.stage.arrival import Arrivals
     from launcher.stage.channel import Channel, Entry
     from launcher.stage.marks import Marks
 
@@ -45,20 +44,18 @@ Job = tuple["Channel", "Callable[[Halted], Job | None]"]
 
 
 class Transfers:
-    """The transfers of one staging. `lock` guards all counts; `done` is told of a channel that is complete."""
+    """The transfers of one staging. `lock` guards all counts."""
 
     def __init__(
         self,
         root: str,
         store: Store,
+        arrivals: Arrivals,
         *,
         marks: Marks,
-        window: Window,
         lock: threading.Lock,
-        monotonic: Callable[[], float],
         cache: Cache | None,
         ratio: int,
-        done: Callable[[Channel], None],
     ) -> None:
         self._root = root
         self._store = store
@@ -66,7 +63,7 @@ class Transfers:
         self._lock = lock
         self._cache = cache
         self._extraction = Extraction(store, marks, root, ratio, lock)
-        self._arrivals = Arrivals(root, marks=marks, window=window, lock=lock, monotonic=monotonic, done=done)
+        self._arrivals = arrivals
         self._number = 0
 
     def jobs(self, channel: Channel) -> Iterator[Job]:
@@ -86,10 +83,6 @@ class Transfers:
             self._arrivals.leave(folder)
         self._arrivals.listed(channel)
 
-    def abandon(self) -> None:
-        """Remove what a transfer that hangs, and is left behind, cannot remove itself."""
-        self._arrivals.abandon()
-
     def _archive(self, channel: Channel, item: StoredObject) -> Iterator[Job]:
         yield channel, partial(self._unpack, channel, item)
 
@@ -107,7 +100,7 @@ class Transfers:
         file = File(channel, entry, item, Landing(folder, path.rpartition("/")[2], part), len(ranges))
         if len(ranges) == 1:
             yield channel, partial(self._bring_whole, file)
-        elif not self._arrivals.is_marked_here(file):
+        elif not self._arrivals.is_here(file, _never):  # only a mark can say so: no checksum is taken
             for start, end in ranges:
                 yield channel, partial(self._bring_range, file, start, end)
 
@@ -233,3 +226,7 @@ class Transfers:
             with self._lock:
                 spare = file.channel.to_come()
             self._cache.keep(file.bucket, file.item, file.landing.descriptor, spare, halted)
+
+
+def _never() -> bool:
+    return False

@@ -105,6 +105,14 @@ def test_what_is_no_exception_is_a_failure_too() -> None:
         each(work, range(100), 4, never)
 
 
+def test_who_does_the_work_itself_is_interrupted_as_ever() -> None:
+    def work(_item: int, _: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        each(work, range(5), 1, never)
+
+
 def test_after_a_stop_nothing_that_is_left_is_begun() -> None:
     stop = threading.Event()
     done: list[int] = []

@@ -30,6 +30,7 @@ from launcher.core.urls import Location
 from launcher.core.window import Window
 from launcher.retry import Retries
 from launcher.stage import stage
+from launcher.stage.arrival import Arrivals
 from launcher.stage.channel import Channel
 from launcher.stage.landing import Folder
 from launcher.stage.marks import BYTES, Marks
@@ -339,17 +340,15 @@ class Doubles:
         self.channel = Channel(want, there, Retries(), room=room, lock=self.lock, began=0.0)
         self.room = room
         self.marks = marks(f"{root}/log/staged")
-        self.transfers = Transfers(
+        arrivals = Arrivals(
             root,
-            store,
             marks=self.marks,
             window=Window(1),
             lock=self.lock,
             monotonic=lambda: 0.0,
-            cache=None,
-            ratio=1,
             done=self.done.append,
         )
+        self.transfers = Transfers(root, store, arrivals, marks=self.marks, lock=self.lock, cache=None, ratio=1)
 
     def bring(self, *keys: str) -> Channel:
         return self.bring_all(StoredObject(key, -1, "") for key in keys)
