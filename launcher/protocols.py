@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from launcher.core.answer import Answer
     from launcher.core.kin import Relative
     from launcher.core.lifecycle import Event
     from launcher.core.record import Level, Memory, Staged, Synced
@@ -140,6 +141,14 @@ class Processes(Protocol):
 
     def suspend(self) -> None:
         """Stop this process itself until somebody continues it; PID 1, which nobody could continue, goes on."""
+        ...
+
+
+class Ask(Protocol):
+    """A tool that is asked something."""
+
+    def __call__(self, argv: Sequence[str], limit_s: float = 5.0, env: Mapping[str, str] | None = None) -> Answer:
+        """What it says, or why it says nothing; never raises for what a tool does."""
         ...
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from launcher.core.complete import Completed, complete, find_algorithm
 from launcher.core.errors import Exit, LauncherError, Problem, SpecError
@@ -35,7 +36,7 @@ def load_job(request: Request, environ: Mapping[str, str], fetch: Callable[[str]
         completed = complete(job, find_algorithm(job, algorithms), request.overrides)
     except SpecError as error:
         raise SpecError([_named(problem, name) for problem in error.problems]) from error
-    return Completed(job=completed.job, warnings=(*log.warnings, *completed.warnings))
+    return replace(completed, warnings=(*log.warnings, *completed.warnings))
 
 
 def load_algorithms(place: str, fetch: Callable[[str], bytes]) -> list[Algorithm]:

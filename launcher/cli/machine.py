@@ -12,6 +12,7 @@ from launcher.core.environ import interpreters, search_path
 from launcher.core.errors import PlanError
 from launcher.core.facts import Facts, StoreFacts
 from launcher.core.layout import Layout
+from launcher.core.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,6 +41,9 @@ def gather(
         conda=os.path.isdir(layout.conda),
         termination=_termination(settings),
         report=absolute(request.report) if request.report else None,
+        topology=topology(job, environ, os.uname().nodename, request.flags),
+        precheck=request.precheck,
+        platform_args=request.platform_args,
     )
     user = (job.algorithm.environments if job.algorithm else None) or {}
     path = search_path(facts, layout, user)

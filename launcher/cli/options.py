@@ -10,6 +10,7 @@ import click
 from launcher.core.complete import Overrides
 from launcher.core.frozen import Record
 from launcher.core.settings import MOST_GRACE
+from launcher.core.topology import Flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,9 @@ class Request(Record, frozen=True, kw_only=True):
     grace: float | None = None
     report: str | None = None
     secrets: tuple[str, ...] = ()
+    flags: Flags = Flags()
+    precheck: bool | None = None
+    platform_args: bool = True
 
 
 def job_options(function: F) -> F:

@@ -28,6 +28,7 @@ from launcher.core.spec import (
     ObsPlace,
     OutputChannel,
     Policies,
+    Requirement,
 )
 from launcher.core.urls import parse_location
 from launcher.core.values import wrong_value
@@ -52,10 +53,11 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that needs nothing from elsewhere any more, and what is strange about it."""
+    """A job that needs nothing from elsewhere any more, what is strange about it, and its algorithm's constraints."""
 
     job: Job
     warnings: tuple[Problem, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
 
 
 def find_algorithm(job: Job, algorithms: Sequence[Algorithm]) -> Algorithm | None:
@@ -105,7 +107,11 @@ def complete(job: Job, algorithm: Algorithm | None, overrides: Overrides) -> Com
     _check_search(merged, base, log)
     if log.problems:
         raise SpecError(log.problems)
-    return Completed(job=msgspec.structs.replace(job, algorithm=merged), warnings=tuple(log.warnings))
+    return Completed(
+        job=msgspec.structs.replace(job, algorithm=merged),
+        warnings=tuple(log.warnings),
+        requirements=algorithm.resource_requirements if algorithm else (),
+    )
 
 
 def _lay(own: JobAlgorithm, base: JobConfig | None, algorithm: Algorithm | None) -> JobAlgorithm:

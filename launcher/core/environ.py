@@ -126,15 +126,15 @@ TABLE: tuple[Variable, ...] = (
 )
 
 
-def boot_environment(scene: Scene, user: Mapping[str, str]) -> dict[str, str]:
-    """What is laid over the inherited environment for a boot process; the user's own variables win."""
+def boot_environment(scene: Scene, per_node: int = 1) -> dict[str, str]:  # noqa: ARG001
+    """What is laid over the inherited environment for a boot process, of which `per_node` train on this node."""
     made: dict[str, str] = {}
     for variable in TABLE:
         inherited = scene.facts.environ.get(variable.name)
         value = inherited if variable.inherit and inherited else variable.value(scene)
         if value is not None:
             made[variable.name] = value
-    return made | dict(user)
+    return made
 
 
 def search_path(facts: Facts, layout: Layout, user: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from launcher.core.dataset import Rules
+from launcher.core.devices import ONE_CPU, Devices
 from launcher.core.urls import Location
 
 
@@ -20,16 +21,22 @@ class JobName(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """This node among its peers; `task` is its name in events: `worker-0`."""
+    """This node among its peers; `task` is its name in events: `worker-0`, or `ps-0` of TensorFlow's servers.
+
+    `index` and `count` are among the nodes of its `role`. `hosts` are the names of all workers, in their order; empty
+    where nobody has told them.
+    """
 
     index: int
     count: int
     host: str
+    role: Literal["worker", "ps"] = "worker"
+    hosts: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
         """The node's name in events and file names."""
-        return f"worker-{self.index}"
+        return f"{self.role}-{self.index}"
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +96,47 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """The process's own log file, where there are several."""
 
 
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the boot processes need to start: written, whole and for this user alone, right before them."""
+
+    path: str
+    text: str
+
+
+class Meeting(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the launchers of a job meet, and how long, in seconds, one waits for another to come, and to be ready."""
+
+    port: int = 6665
+    peers_s: float = 600.0
+    ready_s: float = 3600.0
+
+
+class Rendezvous(msgspec.Struct, frozen=True, kw_only=True):
+    """The launchers of a job's nodes among each other: `number` is this one's among `names`, the nodes' tasks.
+
+    Number 0 listens at `host`, worker-0's name. Whoever knows the `nonce` is of this job.
+    """
+
+    host: str
+    number: int
+    names: tuple[str, ...]
+    nonce: str
+    meeting: Meeting
+
+
+class Checks(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pre-check wants of a node (contract: pre-check items); the last four where it has InfiniBand."""
+
+    root_bytes: int = 32 * 1024**3
+    shm_bytes: int = 1024**3
+    cache_bytes: int = 32 * 1024**3
+    clock_s: float = 300.0
+    memlock_kib: int = 16000
+    nofile: int = 1_000_000
+    stack_kib: int = 8000
+    nproc: int = 1_000_000
+
+
 class CodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a code directory may hold: entries count files and folders."""
 
@@ -138,7 +186,12 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run will do. Paths are absolute and already below `root`; `grace` and `stop_after` are seconds."""
+    """What a run will do. Paths are absolute and already below `root`; `grace` and `stop_after` are seconds.
+
+    `unmet` are the constraints that the node does not fulfil, as sentences; `constrained` says what comes of that.
+    `serves`: the boot processes serve other nodes and do not end by themselves; they are done when the workers are.
+    `pending` names what only a cluster can tell, where it has not told it yet (never in a plan that is carried out).
+    """
 
     job: JobName
     node: Node
@@ -161,3 +214,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     in_use: Literal["refuse", "warn"]
     language: str
     warnings: tuple[str, ...]
+    engine: str = "python"
+    devices: Devices = ONE_CPU
+    unmet: tuple[str, ...] = ()
+    constrained: Literal["refuse", "warn"] = "refuse"
+    precheck: bool = False
+    checks: Checks = Checks()
+    rendezvous: Rendezvous | None = None
+    documents: tuple[Document, ...] = ()
+    serves: bool = False
+    pending: tuple[str, ...] = ()

@@ -6,74 +6,48 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from launcher.core.engines import ENGINES, Start, engine_of
-from launcher.core.environ import Scene, boot_environment, interpreters
-from launcher.core.errors import Exit, PlanError, Problem, SpecError
-from launcher.core.layout import Layout, nested
+from launcher.core.channels import channel_inputs, channel_outputs, check_folders, own_settings
+from launcher.core.constraints import flavor_cards
+from launcher.core.environ import Scene
+from launcher.core.layout import Layout
 from launcher.core.parse.algorithm import code_below
-from launcher.core.parse.cursor import Log
-from launcher.core.plan import Code, Files, Input, JobName, Node, Output, Patterns, Plan, Process
-from launcher.core.settings import ANNOTATIONS
-from launcher.core.sources import rules_of
+from launcher.core.plan import Channel, Code, Files, Input, JobName, Node, Output, Plan
+from launcher.core.processes import boot_processes
 from launcher.core.spec import JobAlgorithm
-from launcher.core.topology import accelerators, node
 from launcher.core.urls import Location, parse_location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from launcher.core.annotations import JobSettings
+    from launcher.core.engines.start import Engaged
     from launcher.core.facts import Facts
-    from launcher.core.spec import Job
-
-DEFAULT_PERIOD = 30.0
-INPUT_DESCRIPTION = {"en": "Data Source", "zh": "数据来源"}
-OUTPUT_DESCRIPTION = {"en": "Output Data", "zh": "输出数据"}
-LONGEST_STRING = 128 * 1024 - 1
-"""MAX_ARG_STRLEN of Linux: one argument or one variable with its name, the closing NUL counted."""
-
-LONGEST_TOTAL = 2 * 1024 * 1024 - 64 * 1024
-"""A quarter of the default 8 MiB stack, less what the kernel and the dynamic loader put there."""
+    from launcher.core.spec import Job, Requirement
 
 
-def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
-    """Decide everything that can be decided. The job is whole (`complete`). Raises SpecError and PlanError."""
+def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Sequence[Requirement] = ()) -> Plan:  # noqa: ARG001
+    """Decide everything that can be decided. The job is whole (`complete`). Raises SpecError and PlanError.
+
+    `requirements` are the training constraints of the job's algorithm.
+    """
     algorithm = job.algorithm or JobAlgorithm()
     layout = Layout(root=facts.root)
-    this = node(job, facts)
-    name = job_name(job, facts, this)
     code = _code(algorithm, layout)
-    own = _own_settings(job)
-    inputs = _inputs(algorithm, layout, facts, own)
-    outputs = _outputs(algorithm, layout, facts.settings.language, own)
-    _check_folders(layout, code, inputs, outputs)
-    if any(layout.cache == each.path or layout.cache.startswith(f"{each.path}/") for each in (*inputs, *outputs)):
-        facts = msgspec.structs.replace(facts, cache=False)  # scratch files are no output
-    scene = Scene(
-        facts=facts,
-        layout=layout,
-        job=name,
-        node=this,
-        code=code.path if code else None,
-        inputs=inputs,
-        outputs=outputs,
-        engine_version=algorithm.engine.engine_version if algorithm.engine else None,
-        accelerators=accelerators(job),
-    )
+    scene = _scene(job, facts, layout, code)
+    engine, engaged, processes = boot_processes(algorithm, code, scene)
     log_url = job.spec.log_export_path.obs_url if job.spec and job.spec.log_export_path else None
     return Plan(
-        job=name,
-        node=this,
+        job=scene.job,
+        node=scene.node,
         root=facts.root,
-        folders=(layout.mount, layout.job_dir, layout.log_dir, *([layout.cache] if facts.root != "/" else [])),
+        folders=_folders(layout, engaged),
         code=code,
-        inputs=inputs,
-        outputs=outputs,
-        processes=(_process(algorithm, code, scene),),
+        inputs=scene.inputs,
+        outputs=scene.outputs,
+        processes=processes,
         packages=layout.packages,
-        scratch=layout.cache if facts.cache else None,
+        scratch=layout.cache if scene.facts.cache else None,
         pip_index=_pip_index(facts),
-        files=_files(layout, name, facts),
+        files=_files(layout, scene.job, facts),
         log_target=parse_location(log_url).folder if log_url else None,
         limits=facts.settings.limits,
         logs=facts.settings.logs,
@@ -82,8 +56,55 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = ()) -> Plan:
         transfers=facts.settings.transfers,
         in_use=facts.settings.in_use,
         language=facts.settings.language,
-        warnings=(*warnings, *_warnings(job, algorithm, inputs, outputs)),
+        warnings=(*warnings, *_warnings(job, algorithm, scene.inputs, scene.outputs), *engaged.warnings),
+        engine=engine,
+        devices=facts.devices,
+        checks=facts.settings.checks,
+        documents=engaged.documents,
+        serves=engaged.serves,
+        pending=engaged.pending,
     )
+
+
+def _scene(job: Job, facts: Facts, layout: Layout, code: Code | None) -> Scene:
+    algorithm = job.algorithm or JobAlgorithm()
+    this = _node(facts)
+    own = own_settings(job)
+    inputs = channel_inputs(algorithm, layout, facts, own)
+    outputs = channel_outputs(algorithm, layout, facts.settings.language, own)
+    check_folders(layout, code, inputs, outputs)
+    return Scene(
+        facts=_without_cache(facts, layout, (*inputs, *outputs)),
+        layout=layout,
+        job=job_name(job, facts, this),
+        node=this,
+        code=code.path if code else None,
+        inputs=inputs,
+        outputs=outputs,
+        engine_version=algorithm.engine.engine_version if algorithm.engine else None,
+        accelerators=_cards(job, facts),
+    )
+
+
+def _node(facts: Facts) -> Node:
+    here = facts.topology
+    return Node(index=here.index, count=here.count, host=facts.host, role=here.role, hosts=here.hosts)
+
+
+def _without_cache(facts: Facts, layout: Layout, channels: Sequence[Channel]) -> Facts:
+    """The facts as they are; without the scratch space where a channel holds it, for scratch files are no output."""
+    held = any(layout.cache == each.path or layout.cache.startswith(f"{each.path}/") for each in channels)
+    return msgspec.structs.replace(facts, cache=False) if held else facts
+
+
+def _folders(layout: Layout, engaged: Engaged) -> tuple[str, ...]:
+    scratch = (layout.cache,) if layout.root != "/" else ()
+    return (layout.mount, layout.job_dir, layout.log_dir, *scratch, *engaged.folders)
+
+
+def _cards(job: Job, facts: Facts) -> int | None:
+    """The accelerators that a training may use here: those found, else what the flavor says (a preview elsewhere)."""
+    return facts.devices.count or flavor_cards(job)
 
 
 def job_name(job: Job, facts: Facts, this: Node) -> JobName:
@@ -102,116 +123,6 @@ def _code(algorithm: JobAlgorithm, layout: Layout) -> Code | None:
         source = parse_location(algorithm.code_dir).folder
         path = layout.code(source.name, algorithm.local_code_dir)
     return Code(source=source, path=path, boot_file=f"{path}/{relative}" if relative else None)
-
-
-def _own_settings(job: Job) -> JobSettings | None:
-    """What the job's annotations say; what is wrong with them was told when it was completed."""
-    annotations = job.metadata.annotations or {}
-    if job.algorithm is None or not any(name.startswith(ANNOTATIONS) for name in annotations):
-        return None
-    from launcher.core.annotations import read_annotations  # noqa: PLC0415 - most jobs have none
-
-    inputs, outputs = ([each.name for each in channels] for channels in (job.algorithm.inputs, job.algorithm.outputs))
-    return read_annotations(annotations, inputs, outputs, Log())
-
-
-def _inputs(algorithm: JobAlgorithm, layout: Layout, facts: Facts, own: JobSettings | None) -> tuple[Input, ...]:
-    settings = facts.settings
-    missing = settings.dataset_missing if own is None or own.dataset_missing is None else own.dataset_missing
-    buckets = settings.dataset_buckets if own is None or own.dataset_buckets is None else own.dataset_buckets
-    return tuple(
-        Input(
-            name=each.name,
-            description=each.description or INPUT_DESCRIPTION[settings.language],
-            field=f"inputs[{index}].remote.obs.obs_url",
-            source=_place(each.remote.obs.obs_url if each.remote and each.remote.obs else None),
-            path=layout.input(each.name, index, each.local_dir),
-            patterns=own.patterns_of(each.name) if own else Patterns(),
-            extract=own is not None and each.name in own.extract,
-            dataset=rules_of(each, missing, buckets),
-        )
-        for index, each in enumerate(algorithm.inputs)
-    )
-
-
-def _outputs(algorithm: JobAlgorithm, layout: Layout, language: str, own: JobSettings | None) -> tuple[Output, ...]:
-    return tuple(
-        Output(
-            name=each.name,
-            description=each.description or OUTPUT_DESCRIPTION[language],
-            field=f"outputs[{index}].remote.obs.obs_url",
-            target=_place(each.remote.obs.obs_url if each.remote and each.remote.obs else None).folder,
-            path=layout.output(each.name, index, each.local_dir),
-            predownload=bool(each.prefetch_to_local),
-            period=float(each.period) if each.period else DEFAULT_PERIOD,
-            patterns=own.patterns_of(each.name) if own else Patterns(),
-        )
-        for index, each in enumerate(algorithm.outputs)
-    )
-
-
-def _place(url: str | None) -> Location:
-    if url is None:
-        raise PlanError(
-            "a channel of this job has no place; the job was not completed",
-            code="defect",
-            action="Report this: `complete` comes before `plan`.",
-            exit_code=Exit.DEFECT,
-        )
-    return parse_location(url)
-
-
-def _check_folders(layout: Layout, code: Code | None, inputs: Sequence[Input], outputs: Sequence[Output]) -> None:
-    folders = {"the launcher's logs": layout.log_dir, "the launcher's packages": layout.packages}
-    if code:
-        folders["the code directory"] = code.path
-    folders |= {f"inputs[{index}] ({each.name})": each.path for index, each in enumerate(inputs)}
-    folders |= {f"outputs[{index}] ({each.name})": each.path for index, each in enumerate(outputs)}
-    clash = nested(folders)
-    if clash:
-        outer, inner = clash
-        message = (
-            f"{inner} at {folders[inner]} lies in the folder of {outer}, {folders[outer]}; give it its own local_dir"
-        )
-        raise SpecError([Problem(path="algorithm", message=message, code="ModelArts.2753")])
-
-
-def _process(algorithm: JobAlgorithm, code: Code | None, scene: Scene) -> Process:
-    facts = scene.facts
-    start = Start(
-        algorithm=algorithm,
-        boot_file=code.boot_file if code else None,
-        interpreter=facts.interpreter or interpreters(facts, algorithm.environments or {})[0],
-        shell=facts.shell or "bash",
-        inputs=scene.inputs,
-        outputs=scene.outputs,
-    )
-    engine = engine_of(algorithm)
-    user = dict(algorithm.environments or {})
-    channels = {
-        local.name: local.path
-        for said, local in zip((*algorithm.inputs, *algorithm.outputs), (*scene.inputs, *scene.outputs), strict=True)
-        if said.access_method == "env" or engine == "command"
-    }
-    argv = ENGINES[engine](start)
-    env = boot_environment(scene, channels | user)
-    _check_sizes(argv, env)
-    working = scene.layout.at(algorithm.working_dir) if algorithm.working_dir else None
-    return Process(rank=0, local_rank=0, argv=argv, env=env, cwd=working or scene.code or scene.layout.mount)
-
-
-def _check_sizes(argv: Sequence[str], env: dict[str, str]) -> None:
-    """Refuse by name what the kernel would refuse by E2BIG."""
-    strings = {token.partition("=")[0]: token for token in argv}
-    strings |= {f"the variable {name}": f"{name}={value}" for name, value in env.items()}
-    sizes = {name: len(text.encode(errors="surrogateescape")) for name, text in strings.items()}
-    for name, size in sizes.items():
-        if size > LONGEST_STRING:
-            message = f"{name} has {size} bytes; a program takes at most {LONGEST_STRING}; put the value in a file"
-            raise SpecError([Problem(path="algorithm.parameters", message=message, code="ModelArts.2816")])
-    if sum(sizes.values()) > LONGEST_TOTAL:
-        message = f"arguments and variables have {sum(sizes.values())} bytes; a program takes at most {LONGEST_TOTAL}"
-        raise SpecError([Problem(path="algorithm.parameters", message=message, code="ModelArts.2816")])
 
 
 def _pip_index(facts: Facts) -> tuple[str, ...]:

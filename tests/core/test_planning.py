@@ -16,7 +16,8 @@ from launcher.core.parse.cursor import Log
 from launcher.core.parse.job import parse_job
 from launcher.core.parse.text import read_document
 from launcher.core.plan import CodeLimits, Patterns, Plan, Transfers
-from launcher.core.planning import LONGEST_STRING, LONGEST_TOTAL, plan
+from launcher.core.planning import plan
+from launcher.core.processes import LONGEST_STRING, LONGEST_TOTAL
 from launcher.core.settings import Settings, read_settings
 from launcher.core.urls import Location, parse_location
 
@@ -136,15 +137,6 @@ def test_no_folder_of_a_job_lies_in_another(algorithm: dict[str, Any], message: 
     with pytest.raises(SpecError) as error:
         decided(algorithm)
     assert message in str(error.value)
-
-
-def test_more_than_one_node_is_refused_with_where_it_is_said() -> None:
-    with pytest.raises(PlanError, match=r"spec\.resource\.node_count is '2'"):
-        decided(spec={"resource": {"node_count": 2}})
-    for name, value in (("MA_NUM_HOSTS", "4"), ("VC_WORKER_NUM", "3"), ("VC_TASK_INDEX", "1"), ("MA_NUM_HOSTS", "x")):
-        with pytest.raises(PlanError, match=f"{name} is '{value}'"):
-            decided(facts=Facts(environ={name: value}, host="h", started="t"))
-    decided(facts=Facts(environ={"MA_NUM_HOSTS": "1", "VC_TASK_INDEX": "0"}, host="h", started="t"))
 
 
 def test_what_the_kernel_would_refuse_is_refused_by_name() -> None:

@@ -1,25 +1,10 @@
-"""The launcher's own settings, `LAUNCHER_*`: one table, from which they are read and documented."""
+"""Every setting of the launcher's own, `LAUNCHER_*`: one table, from which they are read and documented."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from launcher.core.errors import PlanError
 from launcher.core.frozen import Record
-from launcher.core.plan import CodeLimits, LogRules, Transfers
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-MOST_GRACE = 86400.0
-"""A day: whoever gives a job longer to end has written milliseconds."""
-
-ANNOTATIONS = "launcher/"
-"""How the names of a job's annotations begin that are settings of the launcher (`core.annotations`)."""
-
-MOST_TRANSFERS = 512
-"""Threads at once that a node bears."""
 
 Kind = Literal["number", "seconds", "share", "text", "encryption", "en|zh", "path|virtual", "refuse|warn", "0|1"]
 
@@ -147,6 +132,105 @@ TABLE = (
         meaning="What to do where another run that is alive writes to the same output.",
     ),
     Setting(
+        name="LAUNCHER_PROCESSES",
+        kind="number",
+        default="",
+        meaning="Processes that an engine starts on a node, in place of one for each device.",
+    ),
+    Setting(
+        name="LAUNCHER_SERVICE",
+        kind="text",
+        default="",
+        meaning="Headless service of a Kubernetes Indexed Job, below which its pods' names are found [the Job's name].",
+    ),
+    Setting(
+        name="LAUNCHER_PEERS_TIMEOUT",
+        kind="seconds",
+        default="600",
+        meaning="Seconds for which the other nodes are waited for: until their names resolve, and until they call.",
+    ),
+    Setting(
+        name="LAUNCHER_READY_TIMEOUT",
+        kind="seconds",
+        default="3600",
+        meaning="Seconds that a node which is ready to train waits for the others to be.",
+    ),
+    Setting(
+        name="LAUNCHER_RENDEZVOUS_PORT",
+        kind="number",
+        default="6665",
+        meaning="Port of worker-0 at which the launchers of a job's nodes meet; MA_MASTER_PORT is the training's own.",
+    ),
+    Setting(
+        name="LAUNCHER_NONCE",
+        kind="text",
+        default="",
+        meaning="A secret that a job's nodes share: no launcher that lacks it is let into their rendezvous.",
+    ),
+    Setting(
+        name="LAUNCHER_SSH_PORT",
+        kind="number",
+        default="2222",
+        meaning="Port at which mpirun reaches the other nodes by ssh.",
+    ),
+    Setting(
+        name="LAUNCHER_RANK_TABLE_TIMEOUT",
+        kind="seconds",
+        default="600",
+        meaning="Seconds for which an Ascend rank table is waited for until it is completed.",
+    ),
+    Setting(
+        name="LAUNCHER_V1_NAMES",
+        kind="0|1",
+        default="0",
+        meaning="1 gives boot files the variables of the service's first generation as well (DLS_*, BATCH_*).",
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_ROOT",
+        kind="number",
+        default="32",
+        meaning="GiB that the pre-check wants free in the root file system.",
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_SHM", kind="number", default="1", meaning="GiB that the pre-check wants /dev/shm to have."
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_CACHE",
+        kind="number",
+        default="32",
+        meaning="GiB that the pre-check wants free in /cache, where the node has one.",
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_CLOCK",
+        kind="seconds",
+        default="300",
+        meaning="Seconds that the node's clock and the store's may differ by.",
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_MEMLOCK",
+        kind="number",
+        default="16000",
+        meaning="KiB that the pre-check wants lockable (ulimit -l), on a node with an InfiniBand network.",
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_NOFILE",
+        kind="number",
+        default="1000000",
+        meaning="Open files that the pre-check wants allowed (ulimit -n), with InfiniBand.",
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_STACK",
+        kind="number",
+        default="8000",
+        meaning="KiB of stack that the pre-check wants allowed (ulimit -s), with InfiniBand.",
+    ),
+    Setting(
+        name="LAUNCHER_CHECK_NPROC",
+        kind="number",
+        default="1000000",
+        meaning="Processes of a user that the pre-check wants allowed (ulimit -u), with InfiniBand.",
+    ),
+    Setting(
         name="LAUNCHER_CA_BUNDLE",
         kind="text",
         default="",
@@ -179,7 +263,7 @@ TABLE = (
     ),
 )
 
-_WANTED: dict[Kind, tuple[str, str]] = {
+WANTED: dict[Kind, tuple[str, str]] = {
     "number": (r"[1-9][0-9]{0,17}", "a whole number above 0"),
     "seconds": (r"[0-9]{1,6}(\.[0-9]{1,6})?", "seconds, such as 25 (a grace is 86400 at most)"),
     "share": (r"0?\.[0-9]{1,9}|0|1|1\.0{1,9}", "a share from 0 to 1, such as 0.01"),
@@ -190,82 +274,3 @@ _WANTED: dict[Kind, tuple[str, str]] = {
     "refuse|warn": (r"refuse|warn", "refuse or warn"),
     "0|1": (r"[01]", "0 or 1"),
 }
-
-
-class Settings(Record, frozen=True, kw_only=True):
-    """The settings as typed values; `grace` and `auto_stop` in seconds."""
-
-    limits: CodeLimits = CodeLimits()
-    logs: LogRules = LogRules()
-    grace: float = 25.0
-    auto_stop: float | None = None
-    transfers: Transfers = Transfers()
-    cache: str | None = None
-    cache_bytes: int = 100 * 1024**3
-    dataset_missing: float = 0.0
-    dataset_buckets: tuple[str, ...] = ()
-    in_use: Literal["refuse", "warn"] = "refuse"
-    ca_bundle: str | None = None
-    encryption: str | None = None
-    language: str = "en"
-    termination_log: str | None = None
-    addressing: str | None = None
-
-
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of an environment. Raises PlanError for a value that is none."""
-    values = {setting.name: _value(setting, environ) for setting in TABLE}
-    return Settings(
-        limits=CodeLimits(
-            entries=int(values["LAUNCHER_CODE_MAX_FILES"]),
-            bytes=int(values["LAUNCHER_CODE_MAX_BYTES"]),
-            depth=int(values["LAUNCHER_CODE_MAX_DEPTH"]),
-        ),
-        logs=LogRules(
-            segment_bytes=int(values["LAUNCHER_LOG_SEGMENT"]) * 1024**2,
-            bytes_per_minute=int(values["LAUNCHER_LOG_RATE"]) * 1024**2,
-            rank_prefix=values["LAUNCHER_RANK_PREFIX"] == "1",
-        ),
-        grace=float(values["LAUNCHER_GRACE"]),
-        auto_stop=_optional(values["LAUNCHER_AUTO_STOP"]),
-        transfers=Transfers(
-            most=min(int(values["LAUNCHER_TRANSFERS"]), MOST_TRANSFERS),
-            memory_bytes=int(values["LAUNCHER_TRANSFER_MEMORY"]) * 1024**2,
-            stage_timeout=_optional(values["LAUNCHER_STAGE_TIMEOUT"]),
-            patience=float(values["LAUNCHER_STORE_PATIENCE"]),
-            extract_ratio=int(values["LAUNCHER_EXTRACT_RATIO"]),
-        ),
-        cache=values["LAUNCHER_CACHE"] or None,
-        cache_bytes=int(values["LAUNCHER_CACHE_SIZE"]) * 1024**3,
-        dataset_missing=float(values["LAUNCHER_DATASET_MISSING"]),
-        dataset_buckets=names(values["LAUNCHER_DATASET_BUCKETS"]),
-        in_use="warn" if values["LAUNCHER_OUTPUT_IN_USE"] == "warn" else "refuse",
-        ca_bundle=values["LAUNCHER_CA_BUNDLE"] or None,
-        encryption=values["LAUNCHER_SSE"] or None,
-        language=values["LAUNCHER_LANG"],
-        termination_log=environ.get("LAUNCHER_TERMINATION_LOG") or None,
-        addressing=values["LAUNCHER_S3_ADDRESSING"] or None,
-    )
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Names separated by commas."""
-    return tuple(filter(None, (name.strip() for name in text.split(","))))
-
-
-def _optional(seconds: str) -> float | None:
-    return float(seconds) if seconds else None
-
-
-def _value(setting: Setting, environ: Mapping[str, str]) -> str:
-    value = environ.get(setting.name, "").strip()
-    if not value:
-        return setting.default
-    pattern, wanted = _WANTED[setting.kind]
-    if not re.fullmatch(pattern, value) or (setting.name == "LAUNCHER_GRACE" and float(value) > MOST_GRACE):
-        raise PlanError(
-            f"{setting.name}: expected {wanted}, found {value!r}",
-            code="setting-invalid",
-            action=f"Correct or unset {setting.name}.",
-        )
-    return value

@@ -1,0 +1,148 @@
+"""The launcher's own settings as typed values, read from an environment by the table of all of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+from launcher.core.errors import PlanError
+from launcher.core.frozen import Record
+from launcher.core.plan import Checks, CodeLimits, LogRules, Meeting, Transfers
+from launcher.core.settings.table import TABLE, WANTED, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_GRACE = 86400.0
+"""A day: whoever gives a job longer to end has written milliseconds."""
+
+ANNOTATIONS = "launcher/"
+"""How the names of a job's annotations begin that are settings of the launcher (`core.annotations`)."""
+
+HIGHEST_PORT = 65535
+
+MOST_TRANSFERS = 512
+"""Threads at once that a node bears."""
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """The settings as typed values; `grace` and `auto_stop` in seconds."""
+
+    limits: CodeLimits = CodeLimits()
+    logs: LogRules = LogRules()
+    grace: float = 25.0
+    auto_stop: float | None = None
+    transfers: Transfers = Transfers()
+    cache: str | None = None
+    cache_bytes: int = 100 * 1024**3
+    dataset_missing: float = 0.0
+    dataset_buckets: tuple[str, ...] = ()
+    in_use: Literal["refuse", "warn"] = "refuse"
+    ca_bundle: str | None = None
+    encryption: str | None = None
+    language: str = "en"
+    termination_log: str | None = None
+    addressing: str | None = None
+    processes: int | None = None
+    service: str | None = None
+    meeting: Meeting = Meeting()
+    nonce: str = ""
+    ssh_port: int = 2222
+    rank_table_timeout: float = 600.0
+    v1_names: bool = False
+    checks: Checks = Checks()
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings of an environment. Raises PlanError for a value that is none."""
+    values = {setting.name: _value(setting, environ) for setting in TABLE}
+    return Settings(
+        limits=CodeLimits(
+            entries=int(values["LAUNCHER_CODE_MAX_FILES"]),
+            bytes=int(values["LAUNCHER_CODE_MAX_BYTES"]),
+            depth=int(values["LAUNCHER_CODE_MAX_DEPTH"]),
+        ),
+        logs=LogRules(
+            segment_bytes=int(values["LAUNCHER_LOG_SEGMENT"]) * 1024**2,
+            bytes_per_minute=int(values["LAUNCHER_LOG_RATE"]) * 1024**2,
+            rank_prefix=values["LAUNCHER_RANK_PREFIX"] == "1",
+        ),
+        grace=float(values["LAUNCHER_GRACE"]),
+        auto_stop=_optional(values["LAUNCHER_AUTO_STOP"]),
+        transfers=Transfers(
+            most=min(int(values["LAUNCHER_TRANSFERS"]), MOST_TRANSFERS),
+            memory_bytes=int(values["LAUNCHER_TRANSFER_MEMORY"]) * 1024**2,
+            stage_timeout=_optional(values["LAUNCHER_STAGE_TIMEOUT"]),
+            patience=float(values["LAUNCHER_STORE_PATIENCE"]),
+            extract_ratio=int(values["LAUNCHER_EXTRACT_RATIO"]),
+        ),
+        cache=values["LAUNCHER_CACHE"] or None,
+        cache_bytes=int(values["LAUNCHER_CACHE_SIZE"]) * 1024**3,
+        dataset_missing=float(values["LAUNCHER_DATASET_MISSING"]),
+        dataset_buckets=names(values["LAUNCHER_DATASET_BUCKETS"]),
+        in_use="warn" if values["LAUNCHER_OUTPUT_IN_USE"] == "warn" else "refuse",
+        ca_bundle=values["LAUNCHER_CA_BUNDLE"] or None,
+        encryption=values["LAUNCHER_SSE"] or None,
+        language=values["LAUNCHER_LANG"],
+        termination_log=environ.get("LAUNCHER_TERMINATION_LOG") or None,
+        addressing=values["LAUNCHER_S3_ADDRESSING"] or None,
+        processes=int(values["LAUNCHER_PROCESSES"]) if values["LAUNCHER_PROCESSES"] else None,
+        service=values["LAUNCHER_SERVICE"] or None,
+        meeting=Meeting(
+            port=_port("LAUNCHER_RENDEZVOUS_PORT", values),
+            peers_s=float(values["LAUNCHER_PEERS_TIMEOUT"]),
+            ready_s=float(values["LAUNCHER_READY_TIMEOUT"]),
+        ),
+        nonce=values["LAUNCHER_NONCE"],
+        ssh_port=_port("LAUNCHER_SSH_PORT", values),
+        rank_table_timeout=float(values["LAUNCHER_RANK_TABLE_TIMEOUT"]),
+        v1_names=values["LAUNCHER_V1_NAMES"] == "1",
+        checks=_checks(values),
+    )
+
+
+def _checks(values: Mapping[str, str]) -> Checks:
+    return Checks(
+        root_bytes=int(values["LAUNCHER_CHECK_ROOT"]) * 1024**3,
+        shm_bytes=int(values["LAUNCHER_CHECK_SHM"]) * 1024**3,
+        cache_bytes=int(values["LAUNCHER_CHECK_CACHE"]) * 1024**3,
+        clock_s=float(values["LAUNCHER_CHECK_CLOCK"]),
+        memlock_kib=int(values["LAUNCHER_CHECK_MEMLOCK"]),
+        nofile=int(values["LAUNCHER_CHECK_NOFILE"]),
+        stack_kib=int(values["LAUNCHER_CHECK_STACK"]),
+        nproc=int(values["LAUNCHER_CHECK_NPROC"]),
+    )
+
+
+def _port(name: str, values: Mapping[str, str]) -> int:
+    port = int(values[name])
+    if port > HIGHEST_PORT:
+        raise PlanError(
+            f"{name}: expected a port from 1 to {HIGHEST_PORT}, found {port}",
+            code="setting-invalid",
+            action=f"Correct or unset {name}.",
+        )
+    return port
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
+def _optional(seconds: str) -> float | None:
+    return float(seconds) if seconds else None
+
+
+def _value(setting: Setting, environ: Mapping[str, str]) -> str:
+    value = environ.get(setting.name, "").strip()
+    if not value:
+        return setting.default
+    pattern, wanted = WANTED[setting.kind]
+    if not re.fullmatch(pattern, value) or (setting.name == "LAUNCHER_GRACE" and float(value) > MOST_GRACE):
+        raise PlanError(
+            f"{setting.name}: expected {wanted}, found {value!r}",
+            code="setting-invalid",
+            action=f"Correct or unset {setting.name}.",
+        )
+    return value
