@@ -190,7 +190,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `unmet` are the constraints that the node does not fulfil, as sentences; `constrained` says what comes of that.
     `serves`: the boot processes serve other nodes and do not end by themselves; they are done when the workers are.
-    `pending` names what only a cluster can tell, where it has not told it yet (never in a plan that is carried out).
+    `ssh` is the folder of the keys with which an engine reaches the other nodes. `pending` names what only a cluster
+    can tell, where it has not told it yet: never in a plan that is carried out.
     """
 
     job: JobName
@@ -224,3 +225,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[Document, ...] = ()
     serves: bool = False
     pending: tuple[str, ...] = ()
+    ssh: str | None = None

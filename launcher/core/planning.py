@@ -56,13 +56,19 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         transfers=facts.settings.transfers,
         in_use=facts.settings.in_use,
         language=facts.settings.language,
-        warnings=(*warnings, *_warnings(job, algorithm, scene.inputs, scene.outputs), *engaged.warnings),
+        warnings=(
+            *warnings,
+            *_warnings(job, algorithm, scene.inputs, scene.outputs),
+            *facts.topology.warnings,
+            *engaged.warnings,
+        ),
         engine=engine,
         devices=facts.devices,
         checks=facts.settings.checks,
         documents=engaged.documents,
         serves=engaged.serves,
-        pending=engaged.pending,
+        pending=(*facts.topology.pending, *engaged.pending),
+        ssh=engaged.ssh,
     )
 
 

@@ -56,8 +56,8 @@ class Launch(Record, frozen=True, kw_only=True):
 class Engaged(Record, frozen=True, kw_only=True):
     """What an engine decided: the boot processes of this node, in the order of their ranks.
 
-    `per_node` counts the processes that will train on this node in the end, its launches' children included. `serves`
-    and `pending` as in Plan; `folders` are made before the start, `warnings` are told.
+    `per_node` counts the processes that will train on this node in the end, its launches' children included. `serves`,
+    `ssh` and `pending` as in Plan; `folders` are made before the start, `warnings` are told.
     """
 
     launches: tuple[Launch, ...]
@@ -65,6 +65,7 @@ class Engaged(Record, frozen=True, kw_only=True):
     documents: tuple[Document, ...] = ()
     folders: tuple[str, ...] = ()
     serves: bool = False
+    ssh: str | None = None
     pending: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
