@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
 JOBS ?= auto
+# those of `make e2e-distributed` that come by pip
+ENGINES ?= torch tensorflow mindspore
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -14,14 +16,14 @@ SETUP := $(VENV)/.setup
 # The demo needs less than a developer does, but more is as good.
 LIGHT := $(if $(wildcard $(SETUP)),$(SETUP),$(VENV)/.demo)
 
-.PHONY: help setup demo test docker check coverage bench bench-store clean
+.PHONY: help setup demo test docker e2e-distributed check coverage bench bench-store clean
 .DELETE_ON_ERROR:
 # two of these at once would both fill .venv
 .NOTPARALLEL:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## make .venv with the `launcher` command and all that the tests and checks need
 
@@ -30,13 +32,18 @@ demo: $(LIGHT) ## from nothing: train the handwritten digits example on a local 
 	launcher run examples/digits/job.json --store $(DEMO)/store --root $(DEMO)/root
 	@examples/digits/show $(DEMO)
 
-test: $(SETUP) ## from nothing: every test that needs no Docker
+test: $(SETUP) ## from nothing: every test that needs neither Docker nor several hosts
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM; \
-	$(BIN)/python -m pytest -n $(JOBS) -m "not docker" --basetemp "$$scratch/tests"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not docker and not distributed" --basetemp "$$scratch/tests"
 
 docker: $(SETUP) ## from nothing: the image in a real Docker engine, which is brought up where there is none (root, Debian)
 	@trap 'images/engine down' EXIT INT TERM; engine=$$(images/engine up) && eval "$$engine" && scratch=$$(mktemp -d) \
 	  && $(BIN)/python -m pytest -m docker --basetemp "$$scratch/tests" tests/docker && rm -rf "$$scratch"
+
+e2e-distributed: $(SETUP) ## from nothing: real engines on several hosts of one machine (root, Debian); ENGINES=torch: fewer
+	@engines=$$(PYTHON="$(PYTHON)" tests/distributed/engines $(ENGINES)) && eval "$$engines" && scratch=$$(mktemp -d) \
+	  && trap 'rm -rf "$$scratch"' EXIT INT TERM \
+	  && $(BIN)/python -m pytest -n $(JOBS) -m distributed --durations=0 --basetemp "$$scratch/tests" tests/distributed
 
 check: $(SETUP) ## lint, format, types, and which floor may import which
 	$(BIN)/ruff check .
@@ -53,6 +60,8 @@ coverage: $(SETUP) ## branch coverage of the pure core, which is 100 %
 bench: $(VENV)/.bench ## start-up and supervising against their yardsticks; prints ratios
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/supervising.py
+	$(BIN)/python benchmarks/rendezvous.py
+	$(BIN)/python benchmarks/devices.py
 
 bench-store: $(VENV)/.bench ## moving objects, against s5cmd, rclone, boto3 and cp (wants nginx of Debian); prints ratios
 	$(BIN)/python benchmarks/store.py

@@ -65,17 +65,25 @@ class Asker:
             left = end - self._clock.monotonic()
             if left <= 0:
                 return False
-            for event in self._processes.wait(left):
-                if isinstance(event, Exited):
-                    children.exited(event)
-                elif isinstance(event, Signalled):
-                    self._heard(event.number)
+            self._wait(children, left)
         return True
 
     def _drain(self, children: Children) -> None:
         """Wait for what is still in the pipes; whoever holds them open any longer is not waited for."""
         end = self._clock.monotonic() + REAP_S
-        while not all(pump.over for pump in children.pumps) and self._clock.monotonic() < end:
-            self._processes.wait(end - self._clock.monotonic())
-        for pump in children.pumps:
-            pump.leave()
+        try:
+            while not all(pump.over for pump in children.pumps) and self._clock.monotonic() < end:
+                self._wait(children, end - self._clock.monotonic())
+        finally:
+            for pump in children.pumps:
+                pump.leave()
+
+    def _wait(self, children: Children, limit_s: float) -> None:
+        """Take what has come. An end is noted before a signal is told, for who hears that may raise."""
+        events = self._processes.wait(limit_s)
+        for event in events:
+            if isinstance(event, Exited):
+                children.exited(event)
+        for event in events:
+            if isinstance(event, Signalled):
+                self._heard(event.number)

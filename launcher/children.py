@@ -69,8 +69,11 @@ class Children:
         return pid
 
     def signal(self, number: int) -> bool:
-        """Send a signal to every group, or to what is left of it; whether anybody was there."""
-        reached = [self._processes.signal(pid, number) for pid in self._children]
+        """Send a signal to every group, or to what is left of it; whether anybody was there.
+
+        From the last started to the first: rank 0, on which the others call, is the last to hear of it.
+        """
+        reached = [self._processes.signal(pid, number) for pid in reversed(self._children)]
         return any(reached)
 
     def exited(self, event: Exited) -> None:

@@ -6,12 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from launcher.core.plan import Process
+from launcher.core.wheels import NAMES
 
 if TYPE_CHECKING:
     from launcher.core.plan import Plan
-
-NAMES = ("pip-requirements.txt", "requirements.txt")
-"""The first has a described mechanism at the vendor's; the second is named on one of its pages."""
 
 _INSTALL = """
 import os, sys, sysconfig
@@ -36,12 +34,11 @@ def pip_file(plan: Plan) -> str | None:
 def pip_process(plan: Plan, file: str) -> Process:
     """How the pip file is installed; wheels that it names are looked for beside it."""
     folder = os.path.dirname(file)
-    interpreter = plan.processes[0].argv[0]
     options = ("--find-links", folder, *plan.pip_index, "-r", file)
     return Process(
         rank=0,
         local_rank=0,
-        argv=(interpreter, "-c", _INSTALL, plan.packages, *options),
+        argv=(plan.interpreter, "-c", _INSTALL, plan.packages, *options),
         env={
             # as variables: a pip that is too old to know one leaves it alone
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",

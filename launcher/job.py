@@ -1,4 +1,4 @@
-"""The sentence: stage, install, supervise, sync, report. One training job, from its plan to its outcome."""
+"""The sentence: check, stage, install, meet, supervise, sync, report. One job, from its plan to its outcome."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from launcher.cause import why
+from launcher.closing import conclude, publish, tell
+from launcher.company import company
 from launcher.core import events
-from launcher.core.errors import Exit, StageError, SyncError
+from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Phase
-from launcher.core.outcome import UNEXPLAINED, sentence
 from launcher.core.redact import is_secret
-from launcher.install import pip_file, pip_process
+from launcher.installing import as_it_is, install
+from launcher.papers import lay_down
 from launcher.report import Report
 from launcher.source import boot_file_warnings
 from launcher.stage import StageResult, stage
-from launcher.streams.lines import plain
 from launcher.supervise import Desk
 from launcher.sync import Sync, not_saved
 from launcher.sync.journal import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from types import ModuleType
 
-    from launcher.children import Attended, Sinks
+    from launcher.children import Sinks
+    from launcher.company import Company
     from launcher.core.outcome import Outcome
     from launcher.core.plan import Plan, Process
     from launcher.core.record import Cause, Moving
     from launcher.protocols import Occupancy
     from launcher.stacks import Stacks
-    from launcher.streams.logs import LogFile
     from launcher.streams.screen import Screen
     from launcher.sync.journal import Journal
     from launcher.world import World
@@ -51,6 +53,7 @@ def run(plan: Plan, world: World) -> Outcome:
         world.clock,
         plan.grace,
         stop_after=plan.stop_after,
+        serves=plan.serves,
         stacks=lambda: _stacks(world),
         told=lambda words: report.event(words, "Warning"),
         outlets=(world.out, world.err),
@@ -63,19 +66,27 @@ def run(plan: Plan, world: World) -> Outcome:
 
 
 def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
-    """Stage, install, supervise, sync, report. A step that may not begin any more does nothing: the desk knows."""
-    with _sign(plan, world, report, desk) as occupancy:
+    """Check, stage, install, meet, supervise, sync, report. A step that may not begin any more does nothing."""
+    with _sign(plan, world, report, desk) as occupancy, company(plan, world, report, desk) as others:
+        _check(plan, world, report, desk)
         staged = _stage(plan, world, report, desk, occupancy)
-        _install(plan, world, report, desk)
+        added = install(plan, world, report, desk)
+        _meet(plan, report, desk, others)
         secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
         baseline = staged.baseline if staged else {}
         journal = _journal(plan, world) if desk.state.going else None
         sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
-        found = _supervise(plan, world, report, desk, sync)
-    _tell(world.log, report, desk, found)
+        began, found = _supervise(_with(plan, added), world, report, desk, sync)
+        if others is not None:
+            others.explain(found)
+        if began:
+            _sync(world, report, desk, sync)
+        if others is not None:
+            others.outlast()
+    tell(world.log, report, desk, found)
     if plan.log_target is not None:
-        _publish(plan, report, desk, sync, found)
-    return _conclude(report, desk, found)
+        publish(plan, report, desk, sync, found)
+    return conclude(report, desk, found)
 
 
 @contextmanager
@@ -91,6 +102,28 @@ def _sign(plan: Plan, world: World, report: Report, desk: Desk) -> Iterator[Occu
         raise
     if occupancy is not None:
         desk.during(Phase.REPORT, occupancy.end)
+
+
+def _check(plan: Plan, world: World, report: Report, desk: Desk) -> None:
+    """Refuse a node that does not meet the job, before anything is brought to it."""
+    surroundings = world.surroundings
+    if surroundings is None or not (plan.precheck or plan.unmet):
+        return
+    from launcher.precheck import check  # noqa: PLC0415 - where it was asked for
+
+    report.phase("check")
+    desk.during(
+        Phase.CHECK,
+        lambda stopped: check(
+            plan,
+            world.store,
+            surroundings=surroundings(),
+            record=report,
+            clock=world.clock,
+            stopped=stopped,
+            interpreter=world.interpreter,
+        ),
+    )
 
 
 def _stage(plan: Plan, world: World, report: Report, desk: Desk, occupancy: Occupancy | None) -> StageResult | None:
@@ -112,27 +145,37 @@ def _stage(plan: Plan, world: World, report: Report, desk: Desk, occupancy: Occu
     return staged
 
 
-def _install(plan: Plan, world: World, report: Report, desk: Desk) -> None:
-    file = pip_file(plan) if desk.state.going else None
-    if file is None:
+def _meet(plan: Plan, report: Report, desk: Desk, others: Company | None) -> None:
+    """Start together with all other nodes, and with what they have for this one."""
+    if not desk.state.going or (others is None and not plan.documents):
         return
-    report.phase("install")
-    name = file.rpartition("/")[2]
-    report.event(events.packages_installing(plan.node.task, name))
-    started = world.clock.monotonic()
+    try:
+        if others is not None:
+            report.phase("ready")
+            keys = _keys(plan)
+            offers = others.ready(keys.offer(plan) if keys else "")
+            if keys and desk.state.going:
+                keys.admit(plan, offers)
+        if desk.state.going:
+            lay_down(plan)
+    except LauncherError as error:
+        desk.fail(error)
 
-    done = desk.attend(Phase.INSTALL, (pip_process(plan, file),), world.environ, lambda _: _as_it_is(world))
-    if done and done[0].code == 0:
-        report.event(events.packages_installed(plan.node.task, world.clock.monotonic() - started, name))
-    elif done:
-        desk.fail(
-            StageError(
-                f"{name} could not be installed (pip ended with {done[0].code}): {_last_line(done[0])}",
-                code="pip-failed",
-                action=f"Correct {name} in the code directory; pip's own words are in the log.",
-                exit_code=Exit.NODE,
-            )
-        )
+
+def _keys(plan: Plan) -> ModuleType | None:
+    if plan.ssh is None:
+        return None
+    from launcher import ssh  # noqa: PLC0415 - MPI's alone
+
+    return ssh
+
+
+def _with(plan: Plan, added: Mapping[str, str]) -> Plan:
+    """The plan as the boot processes are started: with what the script before them set."""
+    if not added:
+        return plan
+    processes = tuple(msgspec.structs.replace(each, env={**each.env, **added}) for each in plan.processes)
+    return msgspec.structs.replace(plan, processes=processes)
 
 
 def _journal(plan: Plan, world: World) -> Journal:
@@ -141,10 +184,10 @@ def _journal(plan: Plan, world: World) -> Journal:
     return begin(plan.files.uploads, hidden, world.secrets)
 
 
-def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> Cause | None:
-    """Run the boot processes, their outputs uploaded as they come, and put the rest in place; why they failed."""
+def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> tuple[bool, Cause | None]:
+    """Run the boot processes, their outputs uploaded as they come; whether there were any, and why they failed."""
     if not desk.state.going:
-        return None
+        return False, None
     report.phase("run")
     before = world.meter.memory()
     report.memory(before, None)
@@ -158,23 +201,24 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     with _streams(plan, world) as sinks:
         ended = desk.attend(Phase.RUN, plan.processes, world.environ, sinks, started=started)
     if not ended:
-        return None  # nothing was written, and what an earlier run put in place stays whole
+        return False, None  # nothing was written, and what an earlier run put in place stays whole
     after = world.meter.memory()
     report.memory(before, after)
     for each in ended:
         report.process(each.ended)
     code = desk.state.boot_code or 0
     report.event(events.training_finished(plan.node.task, code), "Error" if code else "Info")
+    if plan.serves and desk.state.over:
+        return True, None  # however it ended when it was asked to
+    return True, why(ended, desk.first_failed, (before, after), plan.language, world.secrets)
+
+
+def _sync(world: World, report: Report, desk: Desk, sync: Sync) -> None:
+    """Put in its place what is not there yet."""
     report.phase("sync")
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, world.terminal, stopped))
     if not sync.summed_up:
         sync.finish(lambda: True)  # there was no time to begin, or to end: what is not in its place is named
-    return why(ended, desk.first_failed, (before, after), plan.language, world.secrets)
-
-
-def _as_it_is(world: World) -> Sinks:
-    """Both streams of a process, each to its own and to the log."""
-    return (world.log, world.out), (world.log, world.err)
 
 
 @contextmanager
@@ -182,7 +226,7 @@ def _streams(plan: Plan, world: World) -> Iterator[Callable[[Process], Sinks]]:
     """Where the output of boot processes goes: as it is, or line by line where there are several."""
     if len(plan.processes) == 1:
         try:
-            yield lambda _: _as_it_is(world)
+            yield lambda _: as_it_is(world)
         finally:
             world.log.end()
         return
@@ -228,69 +272,3 @@ def _shown(step: str, terminal: Screen | None, moving: Callable[[], Sequence[Mov
     from launcher.progress import shown  # noqa: PLC0415 - for steps that move something
 
     return shown(step, moving, terminal=terminal)
-
-
-def _tell(log: LogFile, report: Report, desk: Desk, found: Cause | None) -> None:
-    """Write down how it went so far: in the events, the log, run.json and the termination message."""
-    report.log(log.lost, log.dropped)
-    if log.lost:
-        desk.fail(
-            SyncError(
-                f"{log.lost} bytes of the log could not be written to {log.path}",
-                code="log-incomplete",
-                action="Give the file system of the log more room; the log at its target lacks them too.",
-            )
-        )
-    outcome = _explained(desk.outcome(), found)
-    report.event(events.job_ended(outcome.phase), "Info" if outcome.exit_code == 0 else "Error")
-    if outcome.cause is not None:  # to the log alone: a terminal gets this sentence from the command
-        log.line(f"{plain(sentence(outcome.cause))}\n".encode(errors="backslashreplace"))
-    report.finish(outcome)
-    if report.unwritten is not None:
-        desk.fail(
-            SyncError(
-                "run.json could not be written on the node",
-                code="run-json-unwritable",
-                action="Give its file system room, and leave its folder in place; at the target it is whole.",
-            )
-        )
-        _conclude(report, desk, found)
-
-
-def _publish(plan: Plan, report: Report, desk: Desk, sync: Sync, found: Cause | None) -> None:
-    """Send what is final now, run.json after all else: what could not be sent is in it, and changes how it went."""
-    for paths in ((plan.files.log, plan.files.events), (plan.files.run_json,)):
-        desk.during(Phase.REPORT, partial(_sent, plan, report, sync, paths))
-        _conclude(report, desk, found)
-
-
-def _sent(plan: Plan, report: Report, sync: Sync, paths: Sequence[str], stopped: Callable[[], bool]) -> None:
-    texts = {} if report.unwritten is None else {plan.files.run_json: report.unwritten}
-    failed = sync.publish(paths, stopped, texts)
-    if failed:
-        raise not_saved([("log", each) for each in failed])
-
-
-def _conclude(report: Report, desk: Desk, found: Cause | None) -> Outcome:
-    """How it went, as far as it is known; told again if that has changed."""
-    outcome = _explained(desk.outcome(), found)
-    if outcome != report.outcome:
-        report.finish(outcome)
-    return outcome
-
-
-def _explained(outcome: Outcome, found: Cause | None) -> Outcome:
-    """The outcome with what was found out about the boot processes; why the run was stopped is a cause of its own."""
-    if found is None or outcome.cause is None:
-        return outcome
-    own = outcome.cause
-    told = found if own.code in UNEXPLAINED else own
-    cause = msgspec.structs.replace(told, evidence=(*own.evidence, *found.evidence), rank=found.rank)
-    return msgspec.structs.replace(outcome, cause=cause)
-
-
-def _last_line(done: Attended) -> str:
-    """The last thing that pip said."""
-    lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["it said nothing"])[-1]

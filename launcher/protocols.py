@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from launcher.core.answer import Answer
     from launcher.core.kin import Relative
     from launcher.core.lifecycle import Event
+    from launcher.core.precheck import Room
     from launcher.core.record import Level, Memory, Staged, Synced
     from launcher.core.stored import StoredObject
     from launcher.core.urls import Location
@@ -58,6 +59,39 @@ class Target(Protocol):
 
 class Store(Source, Target, Protocol):
     """A whole store."""
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """A store that tells by its own clock when it was given an object."""
+
+    def modified(self, at: Location) -> float:
+        """When the object came there, in seconds since 1970, maybe whole ones. Raises `StoreError`."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What the kernel and the name server say of this node. Methods raise `OSError`, and may take their time."""
+
+    def room(self, path: str) -> Room | None:
+        """The file system of a path; None where the path is not there."""
+        ...
+
+    def limits(self) -> Mapping[str, int | None]:
+        """This process's limits by their names in lower case (`nofile`), memlock and stack in KiB; None: unlimited."""
+        ...
+
+    def infiniband(self) -> bool:
+        """Whether the node has an InfiniBand network."""
+        ...
+
+    def peers(self) -> Sequence[str]:
+        """The names of the job's nodes, as Volcano lays them down in this container; none elsewhere."""
+        ...
+
+    def resolve(self, name: str) -> str | None:
+        """Why a name does not resolve; None: it does."""
+        ...
 
 
 class Cache(Protocol):

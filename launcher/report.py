@@ -157,7 +157,7 @@ class Report:
             **outcome,
             "command": {"argv": process.argv, "cwd": process.cwd, "env": process.env},
             "processes": self._processes,
-            "devices": None,
+            "devices": plan.devices,
             "limits": self._limits,
             "log": self._log,
             "staged": self._staged,

@@ -21,7 +21,7 @@ def boot_file_warnings(plan: Plan) -> Sequence[str]:
     """What the staged boot file will refuse, unless the plan knew it already."""
     if plan.code is None or plan.code.boot_file is None:
         return ()
-    warning = boot_file_warning(plan.code.boot_file, plan.processes[0].argv[2:])
+    warning = boot_file_warning(plan.code.boot_file, plan.arguments)
     return (warning,) if warning and warning not in plan.warnings else ()
 
 

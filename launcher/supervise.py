@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from signal import SIGKILL, Signals
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from launcher.children import Attended, Children, Sinks
 from launcher.core.errors import Cancelled, LauncherError
@@ -36,8 +39,8 @@ from launcher.core.lifecycle import (
 )
 from launcher.core.lifecycle.deadlines import next_deadline, settle_by
 from launcher.core.lifecycle.decide import UNFINISHED, decide
-from launcher.core.outcome import Outcome, outcome
-from launcher.core.record import Cause
+from launcher.core.outcome import Outcome, failure_of, outcome
+from launcher.looks import Looks
 from launcher.pool import StepThread
 from launcher.streams.drain import Drain
 
@@ -62,10 +65,11 @@ def _nobody() -> None:
 
 
 class Desk:
-    """Where the main thread sits. Its methods are for the main thread alone.
+    """Where the main thread sits. Its methods are for the main thread alone, `hear` for every other.
 
     `stop_after`: seconds that the whole job may take, from now. `stacks` makes what shows where children stand, once
     somebody asks. `told` gets a sentence for the record. `outlets` are those among all sinks whose readers may be slow.
+    `serves`: what runs here does not end by itself. `listener` is called with the state whenever that has changed.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Desk:
         grace: float,
         *,
         stop_after: float | None = None,
+        serves: bool = False,
         stacks: Callable[[], Stacks | None] = _nobody,
         told: Callable[[str], object] = _log.warning,
         outlets: Sequence[Outlet] = (),
@@ -82,15 +87,16 @@ class Desk:
         self._processes = processes
         self._clock = clock
         self._stop_after = stop_after
-        self._find_stacks = stacks
-        self._stacks: Stacks | None = None
+        self._looks = Looks(stacks)
         self._told = told
         self._outlets = outlets
-        self._state = State(grace=grace)
+        self._state = State(grace=grace, serves=serves)
         if stop_after is not None:
             at = clock.monotonic() + stop_after
-            self._state = State(grace=grace, expires_at=at, warn_at=at - min(WARN_S, stop_after / 10))
+            self._state = replace(self._state, expires_at=at, warn_at=at - min(WARN_S, stop_after / 10))
         self._children = Children(processes, clock)
+        self._heard: deque[Event] = deque()
+        self.listener: Callable[[State], object] = bool
         self._cancel = threading.Event()
 
     @property
@@ -109,7 +115,18 @@ class Desk:
 
     def fail(self, error: LauncherError) -> None:
         """Note that a step failed that ran outside `during`, or whose result says so."""
-        self._decide(Finished(_failure(error)), self._clock.monotonic())
+        self._decide(Finished(failure_of(error)), self._clock.monotonic())
+
+    def hear(self, event: Event) -> None:
+        """Take an event from any thread; it is decided upon where the main thread waits next, which is at once."""
+        self._heard.append(event)
+        self._processes.wake()
+
+    def until(self, phase: Phase, fact: Callable[[], bool], by: float | None = None) -> None:
+        """Hear what happens until something is so, or until then. Nothing runs meanwhile."""
+        self._enter(phase)
+        while not fact() and (by is None or self._clock.monotonic() < by):
+            self._attend_until(by)
 
     def during(self, phase: Phase, work: Callable[[Callable[[], bool]], T]) -> T | None:
         """Run a step on a thread of its own and hear signals meanwhile; its result, or None when the state says why.
@@ -171,16 +188,16 @@ class Desk:
 
     def _attend_until(self, until: float | None) -> None:
         """Wait once, at most until then or until the state has something to do."""
-        looked = self._stacks.deadline if self._stacks is not None else None
-        times = [at for at in (until, next_deadline(self._state), looked) if at is not None]
+        times = [at for at in (until, next_deadline(self._state), self._looks.deadline) if at is not None]
         timeout = max(0.0, min(times) - self._clock.monotonic()) if times else None
-        events = self._processes.wait(timeout)
+        events = list(self._processes.wait(timeout))
         # One time for all that was read in one go: the state takes signals of one moment for one request.
         now = self._clock.monotonic()
+        while self._heard:
+            events.append(self._heard.popleft())
         for event in (*events, Tick()):
             self._decide(event, now)
-        if self._stacks is not None:
-            self._stacks.tick(now)
+        self._looks.tick(now)
 
     def _decide(self, event: Event, now: float) -> None:
         if isinstance(event, Exited):
@@ -191,6 +208,8 @@ class Desk:
             self._tell_budget(event.number, now)
         for action in actions:
             self._act(action)
+        if self._state is not before:
+            self.listener(self._state)
 
     def _tell_budget(self, number: int, now: float) -> None:
         left = (self._state.end_by or now) - now
@@ -207,7 +226,7 @@ class Desk:
             case Suspend():
                 self._suspend()
             case Dump():
-                self._dump()
+                self._looks.ask(self._children.living)
             case Warn() | Expire():
                 self._tell_time(action)
             case Leave():
@@ -219,20 +238,11 @@ class Desk:
 
     def _exited(self, event: Exited) -> None:
         self._children.exited(event)
-        if self._stacks is not None:
-            self._stacks.exited(event)
-            if not self._children.living:
-                self._stacks.over()  # a spy among our children would hide whose the orphans are
+        self._looks.exited(event, self._children.living)
 
     def _suspend(self) -> None:
-        if self._stacks is not None:
-            self._stacks.over()  # its time would run out while we stand still
+        self._looks.stand_still()
         self._processes.suspend()
-
-    def _dump(self) -> None:
-        self._stacks = self._stacks or self._find_stacks()
-        if self._stacks is not None:
-            self._stacks.ask(self._children.living)
 
     def _tell_time(self, action: Warn | Expire) -> None:
         if isinstance(action, Expire):
@@ -247,7 +257,7 @@ class Desk:
         if isinstance(error, Cancelled) and self._cancel.is_set():
             return UNFINISHED.get(self._state.phase)
         if isinstance(error, LauncherError):
-            return _failure(error)
+            return failure_of(error)
         raise error
 
     def _start(self, processes: Sequence[Process], env: Mapping[str, str], sinks: Callable[[Process], Sinks]) -> bool:
@@ -256,7 +266,7 @@ class Desk:
             try:
                 pid = self._children.start(process, env, sinks(process))
             except LauncherError as error:
-                self._decide(StartFailed(_failure(error)), self._clock.monotonic())
+                self._decide(StartFailed(failure_of(error)), self._clock.monotonic())
                 return False
             self._decide(Started(pid), self._clock.monotonic())
         return True
@@ -284,7 +294,3 @@ class Desk:
         while (look := drain.look(self._clock.monotonic(), settle_by(self._state))) is not None:
             self._attend_until(look)
         drain.close()
-
-
-def _failure(error: LauncherError) -> Failure:
-    return Failure(error.exit_code, Cause(code=error.code, message=str(error), action=error.action))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from launcher.core.interpreter import Interpreter
 from launcher.core.plan import Plan
-from launcher.protocols import Cache, Clock, Meter, Occupancy, Processes, Record, Store
+from launcher.protocols import Cache, Clock, Meter, Occupancy, Processes, Record, Store, Surroundings
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
 from launcher.streams.screen import Screen
@@ -17,7 +18,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """What a run needs. `environ` is handed down to children; `secrets` are masked in all that leaves.
 
     They come in all their spellings (`redact.spellings`).
-    `spy` is the py-spy of this node, which shows the stacks of programs that cannot be asked for them.
+    `spy` is the py-spy of this node, which shows the stacks of programs that cannot be asked for them. `surroundings`
+    and what the boot file's `interpreter` is are for the pre-check, where there is one.
     """
 
     store: Store
@@ -35,3 +37,5 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     occupancy: Callable[[Plan, Record], Occupancy | None] = lambda _plan, _record: None
     owed: bool = False
     """Whether an earlier run here has trained and not put everything in its place."""
+    surroundings: Callable[[], Surroundings] | None = None
+    interpreter: Interpreter | None = None

@@ -36,9 +36,10 @@ IMPURE_BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint", "__im
 
 # Each costs milliseconds of every start, so none stands at the top of a module that is not late.
 HEAVY = {
-    "ast", "asyncio", "boto3", "botocore", "concurrent", "concurrent.futures", "dataclasses", "docker", "email", "http",
-    "http.client", "importlib.metadata", "importlib.resources", "inspect", "jsonschema", "kubernetes",
-    "multiprocessing", "obstore", "optuna", "pathlib", "psutil", "shutil", "tempfile", "urllib.request", "uuid", "yaml",
+    "ast", "asyncio", "boto3", "botocore", "concurrent", "concurrent.futures", "ctypes", "dataclasses", "docker",
+    "email", "http", "http.client", "importlib.metadata", "importlib.resources", "inspect", "jsonschema", "kubernetes",
+    "multiprocessing", "obstore", "optuna", "pathlib", "psutil", "pynvml", "shutil", "tempfile", "urllib.request",
+    "uuid", "yaml",
 }  # fmt: skip
 
 STARTS_CHILDREN = {"subprocess", "multiprocessing", "pty"}

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from launcher.core.devices import Devices
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 STRICT = {"forbid_unknown_fields": True, "frozen": True}
-PHASES = ("stage", "install", "run", "sync")
+PHASES = ("check", "stage", "install", "ready", "run", "sync", "wait")
 
 
 class Named(msgspec.Struct, **STRICT):
@@ -27,6 +29,8 @@ class Node(msgspec.Struct, **STRICT):
     index: int
     count: int
     host: str
+    role: Literal["worker", "ps"]
+    hosts: list[str]
 
 
 class Why(msgspec.Struct, **STRICT):
@@ -146,7 +150,7 @@ class Told(msgspec.Struct, **STRICT):
     cause: Why | None
     command: Command
     processes: list[Process]
-    devices: None
+    devices: Devices
     limits: Limits | None
     log: Lacking | None
     staged: list[Staged]
@@ -219,7 +223,7 @@ def _times(run: Told) -> Iterator[str]:
     """The timeline has its order, within it are the processes, around it is the attempt."""
     (attempt,) = run.attempts
     spells = {spell.phase: (moment(spell.started), moment(spell.ended)) for spell in run.timeline}
-    if not _in_order(_phases(run), PHASES) or _phases(run)[:1] != ["stage"]:
+    if not _in_order(_phases(run), PHASES) or _phases(run)[:1] not in (["stage"], ["check"]):
         yield f"the phases are {_phases(run)}"
     line = [moment(attempt.started), *(at for pair in spells.values() for at in pair), moment(attempt.ended)]
     if line != sorted(line):

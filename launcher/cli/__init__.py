@@ -18,6 +18,8 @@ COMMANDS = {
     "run": "Run a training job: stage, supervise, sync, report.",
     "preview": "Show what run would do, and touch nothing.",
     "validate": "Check algorithm and job files.",
+    "devices": "Show what this node has: devices, processors, memory.",
+    "precheck": "Check this node before a job: devices, disks, limits, names, store.",
     "sync": "Put in place what a run could not.",
     "verify": "Check a finished output against its manifests.",
     "explain": "Say why a run ended as it did, in words.",

@@ -1,4 +1,7 @@
-"""The facts of this machine, gathered once: what is on the search path, which folders are there, what time it is."""
+"""The facts of this machine, gathered once: what is on the search path, which folders are there, what time it is.
+
+And of the other nodes what must be waited for: that is asked for last, when a job that cannot be has been refused.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from launcher.cli.hardware import hardware
+from launcher.core.constraints import flavor_cards
+from launcher.core.engines import engine_of
 from launcher.core.environ import interpreters, search_path
 from launcher.core.errors import PlanError
 from launcher.core.facts import Facts, StoreFacts
@@ -25,9 +31,15 @@ TERMINATION_LOG = "/dev/termination-log"
 
 
 def gather(
-    job: Job, request: Request, environ: Mapping[str, str], settings: Settings, store: StoreFacts | None
+    job: Job,
+    request: Request,
+    environ: Mapping[str, str],
+    settings: Settings,
+    store: StoreFacts | None,
+    *,
+    preview: bool = False,
 ) -> Facts:
-    """Everything that a plan needs to know of this machine; nothing is changed."""
+    """Everything that a plan needs to know of this machine; nothing is changed, and nothing is waited for."""
     root = absolute(request.root)
     layout = Layout(root=root)
     facts = Facts(
@@ -41,9 +53,11 @@ def gather(
         conda=os.path.isdir(layout.conda),
         termination=_termination(settings),
         report=absolute(request.report) if request.report else None,
-        topology=topology(job, environ, os.uname().nodename, request.flags),
+        devices=hardware(environ),
+        topology=topology(job, environ, os.uname().nodename, request.flags, preview=preview),
         precheck=request.precheck,
         platform_args=request.platform_args,
+        preview=preview,
     )
     user = (job.algorithm.environments if job.algorithm else None) or {}
     path = search_path(facts, layout, user)
@@ -52,6 +66,42 @@ def gather(
         interpreter=find_program(interpreters(facts, user), path),
         shell=find_program(("bash", "sh"), path),
     )
+
+
+def waits(job: Job, facts: Facts) -> bool:
+    """Whether something of the other nodes is still to be learnt."""
+    return len(facts.topology.tasks) > 1 or _wants_ranks(job, facts)
+
+
+def meet(job: Job, facts: Facts) -> Facts:
+    """The facts with what others tell: their names, the way to worker-0, Ascend's rank table. Raises PlanError (71).
+
+    A preview asks once for each, and what it does not get is pending.
+    """
+    import logging
+
+    from launcher.cli.peers import find_peers
+
+    say, settings, preview = logging.getLogger(__name__).info, facts.settings, facts.preview
+    here, network = find_peers(facts.topology, settings.meeting.peers_s, say, preview=preview)
+    facts = msgspec.structs.replace(facts, topology=here, network=network)
+    if not _wants_ranks(job, facts):
+        return facts
+    from launcher.cli.ranktables import rank_table
+
+    cards = flavor_cards(job) if preview and facts.devices.type == "CPU" else facts.devices.count
+    needed = len(here.tasks) > 1 or cards not in (0, 1)
+    table = rank_table(_said(job, facts), settings.rank_table_timeout, preview=preview, say=say, needed=needed)
+    return msgspec.structs.replace(facts, rank_table=table)
+
+
+def _wants_ranks(job: Job, facts: Facts) -> bool:
+    return job.algorithm is not None and engine_of(job.algorithm, _said(job, facts)) == "ascend"
+
+
+def _said(job: Job, facts: Facts) -> Mapping[str, str]:
+    """The environment as a boot process sees it, less what the launcher promises."""
+    return {**facts.environ, **((job.algorithm.environments if job.algorithm else None) or {})}
 
 
 def absolute(path: str) -> str:

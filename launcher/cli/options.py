@@ -10,7 +10,7 @@ import click
 from launcher.core.complete import Overrides
 from launcher.core.frozen import Record
 from launcher.core.settings import MOST_GRACE
-from launcher.core.topology import Flags
+from launcher.core.topology import MOST_NODES, Flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,17 @@ def job_options(function: F) -> F:
         click.option("--dataset", "datasets", metavar="ID/VERSION=URL", multiple=True, help="Where a dataset lies."),
         click.option("--grace", type=float, help="Seconds from SIGTERM to the end [default: 25]."),
         click.option("--report", metavar="FILE", help="A second copy of run.json."),
+        click.option("--nodes", type=click.IntRange(1, MOST_NODES), metavar="N", help="Nodes of the job."),
+        click.option(
+            "--node-index", type=click.IntRange(0, MOST_NODES - 1), metavar="I", help="Which of them this is, from 0."
+        ),
+        click.option("--master", metavar="HOST[:PORT]", help="Worker-0, and the port of the training there."),
+        click.option("--precheck/--no-precheck", default=None, help="Check this node first [default: with retries]."),
+        click.option(
+            "--platform-args/--no-platform-args",
+            default=True,
+            help="Pass --init_method, --rank and such to boot files of several nodes [default: yes].",
+        ),
     )
     for decorator in reversed(decorators):
         function = decorator(function)
@@ -63,12 +74,16 @@ def request(environ: dict[str, str], options: dict[str, Any]) -> Request:
         variables=tuple(_pair(pair, "--env") for pair in options.pop("variables")),
         datasets=tuple(_dataset(pair) for pair in options.pop("datasets")),
     )
-    return Request(overrides=overrides, secrets=secrets, **options)
+    flags = Flags(**{name: options.pop(option, None) for name, option in _FLAGS})
+    return Request(overrides=overrides, secrets=secrets, flags=flags, **options)
+
+
+_FLAGS = (("nodes", "nodes"), ("index", "node_index"), ("master", "master"))
 
 
 def _check(options: dict[str, Any]) -> None:
-    for name in ("root", "store", "algorithm", "report"):
-        if options[name] == "":
+    for name in ("root", "store", "algorithm", "report", "master"):
+        if options.get(name) == "":
             raise click.UsageError(f"--{name}: the value is empty; was a shell variable not set?")
     grace = options["grace"]
     if grace is not None and not 0 <= grace <= MOST_GRACE:  # a NaN is in no range

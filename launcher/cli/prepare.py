@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from launcher.cli.load import load_job
-from launcher.cli.machine import gather
+from launcher.cli.machine import gather, meet, waits
 from launcher.cli.stores import HOW_TO_NAME_A_STORE, Opened, open_store
 from launcher.core.errors import Exit, PlanError, SpecError
 from launcher.core.plan import Plan
 from launcher.core.planning import plan as decide
 from launcher.core.redact import mask, plan_secrets, secret_values
 from launcher.core.settings import Settings, read_settings
+from launcher.core.topology import Topology
 from launcher.source import boot_file_warning
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan, the store it needs, and what must be masked wherever something leaves."""
+    """A plan, the topology that it is for, the store it needs, and what must be masked wherever something leaves."""
 
     plan: Plan
+    topology: Topology
     opened: Opened
     settings: Settings
     secrets: tuple[str, ...]
@@ -40,26 +42,33 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
         return self.opened.store or LocalStore(os.devnull)
 
 
-def prepare(request: Request, environ: Mapping[str, str]) -> Ready:
-    """Read, complete and plan; nothing is changed. Raises LauncherError, its secrets masked, and click.UsageError."""
+def prepare(request: Request, environ: Mapping[str, str], *, preview: bool = False) -> Ready:
+    """Read, complete and plan; nothing is changed. Raises LauncherError, its secrets masked, and click.UsageError.
+
+    A preview waits for nothing and nobody, and its plan says what is pending; it cannot be carried out.
+    """
     own = secret_values((*environ.items(), *request.overrides.values), request.secrets)
     try:
-        return _prepare(request, environ, own)
+        return _prepare(request, environ, own, preview=preview)
     except SpecError as error:
         problems = [msgspec.structs.replace(each, message=mask(each.message, own)) for each in error.problems]
         raise SpecError(problems) from error
 
 
-def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...]) -> Ready:
+def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...], *, preview: bool) -> Ready:
     settings = read_settings(environ)
     opened = open_store(request.store, environ, settings)
     completed = load_job(request, environ, opened.read)
-    facts = gather(completed.job, request, environ, settings, opened.facts)
+    facts = gather(completed.job, request, environ, settings, opened.facts, preview=preview)
+    if waits(completed.job, facts):
+        # A job that cannot be is refused before anybody is waited for.
+        decide(completed.job, msgspec.structs.replace(facts, preview=True), (), completed.requirements)
+        facts = meet(completed.job, facts)
     warnings = [*opened.warnings, *map(str, completed.warnings)]
     plan = decide(completed.job, facts, warnings, completed.requirements)
     plan = _with_boot_file_warning(plan, opened)
     secrets = plan_secrets(plan, (*own, *opened.secrets()))
-    return Ready(plan=plan, opened=opened, settings=settings, secrets=secrets)
+    return Ready(plan=plan, topology=facts.topology, opened=opened, settings=settings, secrets=secrets)
 
 
 def need_store(ready: Ready) -> None:
@@ -83,5 +92,5 @@ def _with_boot_file_warning(plan: Plan, opened: Opened) -> Plan:
     if plan.code is None or plan.code.boot_file is None or path is None:
         return plan
     place = os.path.join(path, os.path.relpath(plan.code.boot_file, plan.code.path))
-    warning = boot_file_warning(place, plan.processes[0].argv[2:])
+    warning = boot_file_warning(place, plan.arguments)
     return msgspec.structs.replace(plan, warnings=(*plan.warnings, warning)) if warning else plan

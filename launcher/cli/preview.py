@@ -14,7 +14,11 @@ from launcher.core.redact import redact, to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from launcher.core.plan import Plan
+    from launcher.core.devices import Devices
+    from launcher.core.plan import Plan, Process
+    from launcher.core.topology import Topology
+
+SHOWN_HOSTS = 16
 
 
 @click.command(name="preview")
@@ -31,32 +35,98 @@ def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click pass
     from launcher.cli import result, say
     from launcher.cli.prepare import prepare
 
-    ready = prepare(request(dict(os.environ), options), dict(os.environ))
+    ready = prepare(request(dict(os.environ), options), dict(os.environ), preview=True)
     plan = redact(ready.plan, ready.secrets)
     if as_json:
         result(to_json(plan, ready.secrets).decode())
         return
-    result("\n".join(tree(plan)))
+    result("\n".join(tree(plan, ready.topology)))
     for warning in plan.warnings:
         say(f"warning: {warning}")
 
 
-def tree(plan: Plan) -> Iterator[str]:
+def tree(plan: Plan, topology: Topology) -> Iterator[str]:
     """The plan as lines for people."""
     yield f"job {plan.job.name} ({plan.job.id}) on {plan.node.task} of {plan.node.count}"
+    yield from _nodes(plan, topology)
+    yield f"engine     {plan.engine}"
+    yield from _devices(plan.devices)
+    yield from (f"unmet      {each} ({_UNMET[plan.constrained]})" for each in plan.unmet)
+    yield from ("pre-check  of this node, before anything is staged",) if plan.precheck else ()
     yield from _code(plan)
     yield from _channels(plan)
-    for process in plan.processes:
-        yield f"process {process.rank}"
-        yield f"  in       {process.cwd}"
-        yield "  argv"
-        yield from (f"    {shlex.quote(token)}" for token in process.argv)
-        yield "  environment"
-        yield from (f"    {name}={shlex.quote(value)}" for name, value in sorted(process.env.items()))
+    yield from _processes(plan)
+    yield from (f"writes     {each.path} ({len(each.text.encode())} bytes)" for each in plan.documents)
     yield f"log        {plan.files.log}"
     yield f"  to       {plan.log_target.url if plan.log_target else 'nowhere (spec.log_export_path is not set)'}"
     yield f"run.json   {plan.files.run_json}"
     yield f"grace      {plan.grace:g} s from SIGTERM to the end"
+    yield from (f"pending    {each}" for each in plan.pending)
+
+
+_UNMET = {"refuse": "the run will be refused", "warn": "a warning"}
+
+
+def _nodes(plan: Plan, topology: Topology) -> Iterator[str]:
+    """Where a job runs on several nodes: which this is, who says so, and how they find each other."""
+    if len(topology.tasks) == 1:
+        return
+    servers = f" and {len(topology.servers)} parameter servers" if topology.servers else ""
+    yield f"nodes      {topology.workers} workers{servers}, as {topology.source} says; this is {plan.node.task}"
+    yield f"  worker-0 {topology.master}, port {topology.port} for the training"
+    if plan.rendezvous is not None:
+        yield f"  meet at  port {plan.rendezvous.meeting.port} there, once each is ready"
+    groups = {"workers": topology.hosts, "servers": topology.servers}
+    yield from (f"  {name:8} {_hosts(hosts)}" for name, hosts in groups.items() if hosts)
+
+
+def _hosts(names: tuple[str, ...]) -> str:
+    more = len(names) - SHOWN_HOSTS
+    return ", ".join(names[:SHOWN_HOSTS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _devices(devices: Devices) -> Iterator[str]:
+    gib = 1024**3
+    memory = "" if devices.memory_bytes is None else f", {devices.memory_bytes / gib:.1f} GiB of memory"
+    count = "how many is not known" if devices.count is None else str(devices.count)
+    cards = f"{devices.type}: {count}; " if devices.type != "CPU" else "CPU; "
+    yield f"devices    {cards}{devices.cpus:g} processors{memory} (limits of {devices.limits_from})"
+    for each in devices.devices:
+        size = "" if each.memory_bytes is None else f", {each.memory_bytes / gib:.1f} GiB"
+        yield f"  {each.index:<8} {each.name}{size}"
+    yield from (f"  note     {note}" for note in devices.notes)
+
+
+def _processes(plan: Plan) -> Iterator[str]:
+    """The first process in full, of the others what is not the same there."""
+    for process in plan.processes:
+        yield f"process    {process.rank}" + (f" (local rank {process.local_rank})" if len(plan.processes) > 1 else "")
+        first = plan.processes[0]
+        yield from _whole(process) if process is first else _difference(process, first)
+
+
+def _whole(process: Process) -> Iterator[str]:
+    yield f"  in       {process.cwd}"
+    if process.log:
+        yield f"  log      {process.log}"
+    yield "  argv"
+    yield from (f"    {shlex.quote(token)}" for token in process.argv)
+    yield "  environment"
+    yield from (f"    {name}={shlex.quote(value)}" for name, value in sorted(process.env.items()))
+
+
+def _difference(process: Process, first: Process) -> Iterator[str]:
+    if process.cwd != first.cwd:
+        yield f"  in       {process.cwd}"
+    if process.log != first.log:
+        yield f"  log      {process.log}"
+    if process.argv != first.argv:
+        yield "  argv"
+        yield from (f"    {shlex.quote(token)}" for token in process.argv if token not in first.argv)
+    changed = {name: value for name, value in process.env.items() if first.env.get(name) != value}
+    if changed:
+        yield "  environment, where it differs"
+        yield from (f"    {name}={shlex.quote(value)}" for name, value in sorted(changed.items()))
 
 
 def _code(plan: Plan) -> Iterator[str]:

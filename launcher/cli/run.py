@@ -28,6 +28,7 @@ from launcher.cli.occupied import sign
 from launcher.cli.options import job_options, request
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError
+from launcher.core.interpreter import Interpreter
 from launcher.core.layout import Layout
 from launcher.core.outcome import Outcome, exit_code, never_began, sentence
 from launcher.core.redact import mask, plan_secrets, spellings, to_json
@@ -43,6 +44,8 @@ from launcher.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from launcher.protocols import Surroundings
 
 
 @click.command(name="run")
@@ -106,6 +109,8 @@ def _carried_out(
             cache=begun.cache,
             occupancy=partial(sign, begun.ready.store, clock),
             owed=begun.owed,
+            surroundings=_surroundings,
+            interpreter=begun.interpreter,
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
@@ -119,14 +124,24 @@ def _said(ended: Outcome, secrets: Sequence[str]) -> int:
     return exit_code(ended)
 
 
+def _surroundings() -> Surroundings:
+    from launcher.adapters.surroundings import System
+
+    return System()
+
+
 class _Begun(Struct, frozen=True, kw_only=True):
-    """The plan, every secret there is, the job's log, and whether an earlier run's outputs still wait."""
+    """The plan, every secret there is, the job's log, and whether an earlier run's outputs still wait.
+
+    `interpreter` is what the boot file's says of itself, where a pre-check asks for it.
+    """
 
     ready: Ready
     secrets: tuple[str, ...]
     log: LogFile
     cache: Cache | None
     owed: bool
+    interpreter: Interpreter | None
 
 
 def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _Begun:
@@ -143,7 +158,20 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _B
         ready = replace(ready, plan=replace(ready.plan, warnings=(*ready.plan.warnings, *told)))
     hidden = [each.encode(errors="surrogateescape") for each in secrets]
     log = LogFile(ready.plan.files.log, ready.plan.logs, secrets=hidden)
-    return _Begun(ready=ready, secrets=secrets, log=log, cache=_cache(ready), owed=owed)
+    return _Begun(
+        ready=ready,
+        secrets=secrets,
+        log=log,
+        cache=_cache(ready),
+        owed=owed,
+        interpreter=_interpreter(ready, environ) if ready.plan.precheck else None,
+    )
+
+
+def _interpreter(ready: Ready, environ: Mapping[str, str]) -> Interpreter | None:
+    from launcher.cli.interpreter import interpreter_of
+
+    return interpreter_of(ready.plan, environ)
 
 
 def _cache(ready: Ready) -> Cache | None:

@@ -200,7 +200,7 @@ def _ready(left: Left, options: dict[str, Any], environ: dict[str, str]) -> Read
     """The job that ran, planned again; it must put the same in the same places. Raises LauncherError."""
     if options["job"] is None:
         return None
-    ready = prepare(request(environ, options), environ)
+    ready = prepare(request(environ, options), environ, preview=True)  # nobody is waited for
     if _places(ready.plan) != _places(left.plan):
         raise PlanError(
             f"the job {options['job']} and {left.plan.files.plan} do not put the same outputs in the same places",

@@ -38,7 +38,8 @@ class Facts(Record, frozen=True, kw_only=True):
     absolute paths, None where there is none; `cache` and `conda` tell whether those folders are there. `network` is
     None for a job of one node, and in a preview where worker-0's name does not resolve; `rank_table` is None where no
     engine wants one, and in a preview where it is not completed. `precheck` and `platform_args` are the command line's
-    (`--precheck`, `--no-platform-args`), `precheck` None where it says nothing.
+    (`--precheck`, `--no-platform-args`), `precheck` None where it says nothing. `preview`: the plan is only shown, so
+    that what nobody but a cluster can tell is `pending` in it instead of an error.
     """
 
     environ: Mapping[str, str]
@@ -59,3 +60,4 @@ class Facts(Record, frozen=True, kw_only=True):
     rank_table: RankTable | None = None
     precheck: bool | None = None
     platform_args: bool = True
+    preview: bool = False

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from signal import Signals
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from launcher.core.errors import Exit
-from launcher.core.lifecycle import State, Stop
+from launcher.core.lifecycle import Failure, PeerEnded, State, Stop
 from launcher.core.record import Cause
+
+if TYPE_CHECKING:
+    from launcher.core.errors import LauncherError
 
 UNEXPLAINED = ("boot-failed", "boot-killed")
 """What is known of a boot process that failed before anybody has looked for the cause: that it ended, or was ended."""
@@ -32,7 +35,9 @@ def outcome(state: State) -> Outcome:
     if state.stopped is not None:
         return _stopped(state, state.stopped)
     if state.boot_code != 0:
-        return Outcome(phase="Failed", exit_code=state.boot_code, cause=_boot_failure(state))
+        return Outcome(phase="Failed", exit_code=state.boot_code, cause=boot_failure(state))
+    if state.serves and not state.over:
+        return Outcome(phase="Failed", exit_code=Exit.NODE, cause=_server_ended(state))
     if state.failure is not None:
         return Outcome(phase="Failed", exit_code=Exit.NOT_SAVED, cause=state.failure.cause)
     return Outcome(phase="Completed", exit_code=Exit.OK) if state.synced else _UNFINISHED
@@ -41,6 +46,11 @@ def outcome(state: State) -> Outcome:
 def never_began(number: int) -> Outcome:
     """The outcome of a job that a signal ended before there was a plan."""
     return outcome(State(grace=0, stopped=Stop("signal", number)))
+
+
+def failure_of(error: LauncherError) -> Failure:
+    """An error as the state keeps it."""
+    return Failure(error.exit_code, Cause(code=error.code, message=str(error), action=error.action))
 
 
 def sentence(cause: Cause) -> str:
@@ -59,14 +69,19 @@ def _before_training(state: State) -> Outcome:
         return _stopped(state, state.stopped)
     if state.failure is None:
         return _UNFINISHED
-    code = state.failure.exit_code
+    return _failed(state.failure.exit_code, state.failure.cause)
+
+
+def _failed(code: int, cause: Cause) -> Outcome:
     # A failure that would say "success" is a defect too.
     phase: Literal["Abnormal", "Failed"] = "Abnormal" if code in (Exit.OK, Exit.DEFECT) else "Failed"
-    return Outcome(phase=phase, exit_code=code or Exit.DEFECT, cause=state.failure.cause)
+    return Outcome(phase=phase, exit_code=code or Exit.DEFECT, cause=cause)
 
 
 def _stopped(state: State, stop: Stop) -> Outcome:
     """A training that was stopped is never a success, whatever the boot process says."""
+    if stop.why == "peer" and state.peer is not None:
+        return _ended_by_a_peer(state, state.peer)
     evidence = () if state.failure is None else (state.failure.cause.message,)
     if stop.why == "auto-stop":
         ended = "the boot process had not started" if state.boot_code is None else _how_it_ended(state)
@@ -87,13 +102,39 @@ def _stopped(state: State, stop: Stop) -> Outcome:
     return Outcome(phase="Terminated", exit_code=state.boot_code or 128 + stop.number, cause=cause)
 
 
-def _boot_failure(state: State) -> Cause:
+def _ended_by_a_peer(state: State, peer: PeerEnded) -> Outcome:
+    """A node without which there is no training ends this one as it ended itself."""
+    here = () if state.boot_code is None else (f"Here {_how_it_ended(state)}.",)
+    own = () if state.failure is None else (state.failure.cause.message,)
+    cause = msgspec.structs.replace(peer.failure.cause, evidence=(*peer.failure.cause.evidence, *here, *own))
+    if peer.stopped:
+        return Outcome(phase="Terminated", exit_code=peer.failure.exit_code or Exit.DEFECT, cause=cause)
+    return _failed(peer.failure.exit_code, cause)
+
+
+def boot_failure(state: State) -> Cause:
+    """What is known of a boot process that failed, at once; another node that had failed before is named."""
     return Cause(
         code=UNEXPLAINED[state.boot_signal is not None],
         message=f"Training failed: {_how_it_ended(state)}.",
         action="Read the last lines of the log.",
-        evidence=() if state.failure is None else (state.failure.cause.message,),
+        evidence=_beside(state),
     )
+
+
+def _server_ended(state: State) -> Cause:
+    return Cause(
+        code="server-ended",
+        message="The server of this node ended before the workers were done.",
+        action="Look in the log for why it did; it has to serve until the last worker is done.",
+        evidence=_beside(state),
+    )
+
+
+def _beside(state: State) -> tuple[str, ...]:
+    """What else went wrong, here and on another node."""
+    own = () if state.failure is None else (state.failure.cause.message,)
+    return own if state.peer is None else (*own, state.peer.failure.cause.message)
 
 
 def _how_it_ended(state: State) -> str:

@@ -191,7 +191,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `unmet` are the constraints that the node does not fulfil, as sentences; `constrained` says what comes of that.
     `serves`: the boot processes serve other nodes and do not end by themselves; they are done when the workers are.
     `ssh` is the folder of the keys with which an engine reaches the other nodes. `pending` names what only a cluster
-    can tell, where it has not told it yet: never in a plan that is carried out.
+    can tell, where it has not told it yet: never in a plan that is carried out. `interpreter` is the boot file's.
     """
 
     job: JobName
@@ -226,3 +226,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     serves: bool = False
     pending: tuple[str, ...] = ()
     ssh: str | None = None
+    interpreter: str = "python"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The boot file's own arguments, whatever starts it; none where this node does not start it itself."""
+        boot_file, argv = self.code and self.code.boot_file, self.processes[0].argv
+        return argv[argv.index(boot_file) + 1 :] if boot_file and boot_file in argv else ()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from launcher.core.channels import channel_inputs, channel_outputs, check_folders, own_settings
-from launcher.core.constraints import flavor_cards
-from launcher.core.environ import Scene
+from launcher.core.constraints import flavor_cards, precheck_wanted, shortfalls, unmet
+from launcher.core.environ import Scene, interpreters
 from launcher.core.layout import Layout
+from launcher.core.meeting import rendezvous
 from launcher.core.parse.algorithm import code_below
-from launcher.core.plan import Channel, Code, Files, Input, JobName, Node, Output, Plan
+from launcher.core.plan import Channel, Code, Files, Input, JobName, Node, Plan
 from launcher.core.processes import boot_processes
 from launcher.core.spec import JobAlgorithm
 from launcher.core.urls import Location, parse_location
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from launcher.core.spec import Job, Requirement
 
 
-def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Sequence[Requirement] = ()) -> Plan:  # noqa: ARG001
+def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Sequence[Requirement] = ()) -> Plan:
     """Decide everything that can be decided. The job is whole (`complete`). Raises SpecError and PlanError.
 
     `requirements` are the training constraints of the job's algorithm.
@@ -34,6 +36,7 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
     code = _code(algorithm, layout)
     scene = _scene(job, facts, layout, code)
     engine, engaged, processes = boot_processes(algorithm, code, scene)
+    moves = scene.node.role == "worker"  # a parameter server needs no data, and a second copy would only cost
     log_url = job.spec.log_export_path.obs_url if job.spec and job.spec.log_export_path else None
     return Plan(
         job=scene.job,
@@ -41,8 +44,8 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         root=facts.root,
         folders=_folders(layout, engaged),
         code=code,
-        inputs=scene.inputs,
-        outputs=scene.outputs,
+        inputs=scene.inputs if moves else (),
+        outputs=scene.outputs if moves else (),
         processes=processes,
         packages=layout.packages,
         scratch=layout.cache if scene.facts.cache else None,
@@ -56,19 +59,21 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         transfers=facts.settings.transfers,
         in_use=facts.settings.in_use,
         language=facts.settings.language,
-        warnings=(
-            *warnings,
-            *_warnings(job, algorithm, scene.inputs, scene.outputs),
-            *facts.topology.warnings,
-            *engaged.warnings,
-        ),
+        warnings=(*warnings, *_warnings(job, algorithm, scene), *engaged.warnings),
         engine=engine,
         devices=facts.devices,
+        unmet=unmet(requirements, job, facts.devices, facts.topology.workers),
+        constrained="warn" if facts.precheck is False else "refuse",
+        precheck=scene.prechecked,
         checks=facts.settings.checks,
+        rendezvous=rendezvous(job, facts, facts.topology),
         documents=engaged.documents,
         serves=engaged.serves,
         pending=(*facts.topology.pending, *engaged.pending),
         ssh=engaged.ssh,
+        interpreter=interpreters(facts, algorithm.environments or {})[0]
+        if facts.interpreter is None
+        else facts.interpreter,
     )
 
 
@@ -89,6 +94,8 @@ def _scene(job: Job, facts: Facts, layout: Layout, code: Code | None) -> Scene:
         outputs=outputs,
         engine_version=algorithm.engine.engine_version if algorithm.engine else None,
         accelerators=_cards(job, facts),
+        code_url=code.source.url if code and code.source else None,
+        prechecked=precheck_wanted(job, facts.precheck),
     )
 
 
@@ -109,14 +116,23 @@ def _folders(layout: Layout, engaged: Engaged) -> tuple[str, ...]:
 
 
 def _cards(job: Job, facts: Facts) -> int | None:
-    """The accelerators that a training may use here: those found, else what the flavor says (a preview elsewhere)."""
-    return facts.devices.count or flavor_cards(job)
+    """The accelerators that a training may use here; in a preview on a machine without any, those of the flavor."""
+    if facts.preview and facts.devices.type == "CPU":
+        return flavor_cards(job) or 0
+    return facts.devices.count
 
 
 def job_name(job: Job, facts: Facts, this: Node) -> JobName:
-    """The job's names; one without an id gets its name and start time."""
-    identity = job.metadata.id or f"{job.metadata.name}-{facts.started}"
-    return JobName(id=identity, name=job.metadata.name, label=f"modelarts-job-{identity}-{this.task}")
+    """The job's names; one without an id gets its name and start time, or what all its nodes know alike."""
+    alone = len(facts.topology.tasks) == 1
+    known = job.metadata.id or (f"{job.metadata.name}-{facts.started}" if alone else _of_group(job, facts))
+    return JobName(id=known, name=job.metadata.name, label=f"modelarts-job-{known}-{this.task}")
+
+
+def _of_group(job: Job, facts: Facts) -> str:
+    """The id within the group's name, as the service makes that (contract: MA_VJ_NAME), else the job's name."""
+    group = facts.environ.get("MA_VJ_NAME", "")
+    return group.removeprefix("ma-job-") if re.fullmatch(r"ma-job-[A-Za-z0-9-]{1,64}", group) else job.metadata.name
 
 
 def _code(algorithm: JobAlgorithm, layout: Layout) -> Code | None:
@@ -159,8 +175,8 @@ def _stop_after(job: Job, facts: Facts) -> float | None:
     return job.spec.auto_stop.duration * 3600.0 if job.spec and job.spec.auto_stop else None
 
 
-def _warnings(job: Job, algorithm: JobAlgorithm, inputs: Sequence[Input], outputs: Sequence[Output]) -> list[str]:
-    found = []
+def _warnings(job: Job, algorithm: JobAlgorithm, scene: Scene) -> list[str]:
+    found = [*scene.facts.topology.warnings, *shortfalls(job, scene.facts.devices)]
     if job.kind != "job":
         found.append(f"kind is {job.kind}; it is run as a training job")
     if algorithm.command and algorithm.boot_file:
@@ -171,11 +187,11 @@ def _warnings(job: Job, algorithm: JobAlgorithm, inputs: Sequence[Input], output
         if each.access_method == "env" and each.name in (algorithm.environments or {})
     ]
     targets: dict[Location, str] = {}
-    for each in outputs:
+    for each in scene.outputs:
         if each.target in targets:
             found.append(f"outputs {targets[each.target]} and {each.name} go to the same place, {each.target.url}")
         targets.setdefault(each.target, each.name)
-    found += _store_urls_in_values(algorithm, inputs)
+    found += _store_urls_in_values(algorithm, scene.inputs)
     return found
 
 

@@ -148,6 +148,8 @@ class Sync:
         except Cancelled:
             for folder in self._folders:
                 folder.give_up()
+            if self._documents is not None:
+                self._documents.give_up_rank_logs()
         seconds = self._clock.monotonic() - started
         summed = tuple(self._sum_up(one, seconds) for one in self._all())
         self.summed_up = True
@@ -220,9 +222,9 @@ class Sync:
         found.sort(key=lambda one: (-one[0], one[1]))
         queue: list[tuple[Folder | Documents, str, int]] = [(folder, path, size) for _, path, size, folder in found]
         if self._documents is not None and self._with_log:
-            segments = self._documents.segments()
-            self._documents.expect(segments)
-            queue += [(self._documents, path, 0) for path in segments]
+            logs = self._documents.all_logs()
+            self._documents.expect(logs)
+            queue += [(self._documents, path, 0) for path in logs]
         current = self._current
         now = (partial(self._place, *one) for one in queue if one[:2] != current)
         return chain(

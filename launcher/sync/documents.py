@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from launcher import disk
-from launcher.core.errors import StoreError
+from launcher.core.errors import StageError, StoreError
+from launcher.core.ranklogs import Aged, newest, rank_log_folders
 from launcher.core.record import LATE, FailedKey, Synced
 from launcher.core.redact import by_line, mask_chunks
 from launcher.retry import Retries
@@ -55,6 +56,7 @@ class Documents:
         self._failed: dict[str, str] = {}
         self._left: set[str] = set()
         self._odd: set[str] = set()
+        self._rank_logs: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def segments(self) -> list[str]:
@@ -70,6 +72,12 @@ class Documents:
         for path in sorted(new):
             _log.warning("log: %s is no regular file and no part of the log; it is left alone", path)
         return [*self._logs, *(path for path in named if path not in odd)]
+
+    def all_logs(self) -> list[str]:
+        """What is to be sent once the boot processes have ended: the logs, then those of the ranks."""
+        for folder, prefix in rank_log_folders(self._plan).items():
+            self._find_rank_logs(folder, prefix)
+        return [*self.segments(), *self._rank_logs]
 
     def expect(self, paths: Sequence[str]) -> None:
         """Note what is to be sent now, so that `give_up` can name it."""
@@ -121,6 +129,11 @@ class Documents:
         with self._lock:
             self._failed.update({self._key(path): LATE for path in self._left})
 
+    def give_up_rank_logs(self) -> None:
+        """Name the logs of ranks that there was no time for: they are not tried again, as the log is."""
+        with self._lock:
+            self._failed.update({key: LATE for path, key in self._rank_logs.items() if path in self._left})
+
     def failures(self, paths: Sequence[str]) -> tuple[FailedKey, ...]:
         """Name what of these is not in its place."""
         keys = [self._key(path) for path in paths]
@@ -139,6 +152,25 @@ class Documents:
             retries=self._retries.spent,
             failed=tuple(FailedKey(key, why) for key, why in sorted(failures.items())),
         )
+
+    def _find_rank_logs(self, folder: str, prefix: str) -> None:
+        """Choose among the files of one rank; a boot process may have put anything there, or in the folder's place."""
+        try:
+            if not disk.is_there(self._plan.root, folder):
+                return
+        except StageError as error:
+            _log.warning("log: %s; the logs of ranks there are left alone", error)
+            return
+        found = disk.scan(folder)
+        kept = newest({name: Aged(one.mtime_ns, one.size) for name, one in found.files.items()}, prefix)
+        self._rank_logs |= {f"{folder}/{name}": prefix + name for name in kept.names}
+        odd = len(kept.odd) + len(found.odd) + len(found.errors)
+        if kept.left:
+            _log.warning("log: %d older or too large files stay in %s", kept.left, folder)
+        if odd:
+            _log.warning(
+                "log: %d entries of %s are left out: they are no plain files, or have no plain names", odd, folder
+            )
 
     def _send(self, path: str, key: str, stopped: Stopped, halted: Stopped, *, growing: bool) -> None:
         with FileReader(self._plan.root, path, stopped) as reader:
@@ -164,6 +196,8 @@ class Documents:
         The log of a process has its rank in its name, which no other node's has.
         """
         log, label = self._plan.files.log, self._plan.job.label
+        if path in self._rank_logs:
+            return self._rank_logs[path]
         if path.startswith(log):
             return f"{label}.log{path[len(log) :]}"
         name = os.path.basename(path)

@@ -5,12 +5,12 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from groups import Tree
 
 from launcher.adapters.cgroup import LONGEST, Cgroup
 from launcher.core.record import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 EVENTS = "low 0\nhigh 0\nmax 7\noom 3\noom_kill {kills}\noom_group_kill 0\n"
@@ -31,41 +31,6 @@ def v1(limit: int, kills: int, peak: int, *, hierarchical: int | None = None) ->
         "memory.oom_control": CONTROL.format(kills=kills),
         "memory.max_usage_in_bytes": f"{peak}\n",
     }
-
-
-class Tree:
-    """A made /proc/self and a made /sys/fs/cgroup below one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.sys = folder / "sys/fs/cgroup"
-        self.groups = folder / "cgroup"
-        self.mounts = folder / "mountinfo"
-        self._lines = ["22 27 0:21 / /proc rw,relatime - proc proc rw"]
-        self.mounts.write_text(self._lines[0] + "\n")
-
-    def member(self, *lines: str) -> Tree:
-        self.groups.write_text("".join(f"{line}\n" for line in lines))
-        return self
-
-    def mount(self, kind: str, options: str, point: str = "", *, root: str = "/", tags: str = "") -> Tree:
-        at = str(self.sys / point).replace("\\", r"\134").replace(" ", r"\040")
-        self._lines.append(f"35 31 0:32 {root} {at} rw,relatime{tags} - {kind} {kind} {options}")
-        self.mounts.write_text("\n".join(self._lines) + "\n")
-        return self
-
-    def group(self, name: str, files: Mapping[str, str]) -> Path:
-        folder = self.sys / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, text in files.items():
-            (folder / file).write_text(text)
-        return folder
-
-    def meter(self) -> Cgroup:
-        return Cgroup(str(self.groups), str(self.mounts))
-
-    def memory(self) -> Memory | None:
-        return self.meter().memory()
 
 
 @pytest.fixture

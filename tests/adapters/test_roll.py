@@ -295,11 +295,14 @@ def test_neither_we_nor_those_above_us_are_stopped(start: Start) -> None:
 from launcher.adapters.roll.survivors import Survivors
 print(len(Survivors({VARIABLE!r}, {MARK!r}, lock={LOCK!r}, grace=9.0).stop()), flush=True)
 """
-    above = (
-        f"import subprocess, sys, signal; subprocess.run([sys.executable, '-c', {ours!r}], check=True); signal.pause()"
-    )
+    above = f"""
+import subprocess, sys, signal
+subprocess.run([sys.executable, "-c", {ours!r}], check=True)
+print("over", flush=True)
+signal.pause()
+"""
     child = start(above, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    assert line_of(child) == "0"
+    assert (line_of(child), line_of(child)) == ("0", "over")  # who still ends would be found by the next test
     assert child.poll() is None
 
 

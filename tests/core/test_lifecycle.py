@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launcher.core.errors import StageError
 from launcher.core.lifecycle import (
     Action,
     Cancel,
@@ -23,7 +24,10 @@ from launcher.core.lifecycle import (
     Forward,
     Kill,
     Leave,
+    Over,
+    PeerEnded,
     Phase,
+    Released,
     Signalled,
     Started,
     StartFailed,
@@ -36,7 +40,7 @@ from launcher.core.lifecycle import (
 )
 from launcher.core.lifecycle.deadlines import next_deadline, settle_by
 from launcher.core.lifecycle.decide import decide
-from launcher.core.outcome import exit_code, never_began, outcome
+from launcher.core.outcome import exit_code, failure_of, never_began, outcome
 from launcher.core.record import Cause
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 GRACE = 20.0  # so that the reserve is 5 and boot processes have 15
 MISSING = Failure(66, Cause(code="input-missing", message="no such input", action="look"))
 UNSAVED = Failure(69, Cause(code="store", message="the store went away", action="wait"))
-STAGE, INSTALL, RUN, SYNC, REPORT, END = Phase
+CHECK, STAGE, INSTALL, READY, RUN, SYNC, REPORT, END = Phase
 
 
 def play(*timed: tuple[float, Event], grace: float = GRACE, state: State | None = None) -> tuple[State, list[Action]]:
@@ -72,7 +76,10 @@ def in_phase(phase: Phase) -> State:
     return state
 
 
+BEFORE_THE_END = (CHECK, STAGE, INSTALL, READY, RUN)
 STOPS: dict[tuple[Phase, int], tuple[Action, ...]] = {
+    (CHECK, SIGTERM): (Cancel(),),
+    (CHECK, SIGINT): (Cancel(),),
     (STAGE, SIGTERM): (Cancel(),),
     (STAGE, SIGINT): (Cancel(),),
     (INSTALL, SIGTERM): (Cancel(), Forward(SIGTERM), Forward(SIGCONT)),
@@ -84,7 +91,7 @@ PASSED_ON: tuple[int, ...] = (SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH)
 SIGNAL_ACTIONS: dict[tuple[Phase, int], tuple[Action, ...]] = {
     **STOPS,
     **{(RUN, number): (Forward(number),) for number in PASSED_ON},
-    **{(phase, SIGTSTP): (Suspend(),) for phase in (STAGE, SYNC, REPORT, END)},
+    **{(phase, SIGTSTP): (Suspend(),) for phase in (CHECK, STAGE, READY, SYNC, REPORT, END)},
     **{(phase, SIGTSTP): (Forward(SIGTSTP), Suspend()) for phase in (INSTALL, RUN)},
     **{(phase, SIGCONT): (Forward(SIGCONT),) for phase in (INSTALL, RUN)},
     (RUN, SIGQUIT): (Dump(),),
@@ -98,7 +105,7 @@ def test_what_a_signal_does_in_each_phase(phase: Phase, number: int) -> None:
     after, actions = decide(before, Signalled(number), 100)
     assert actions == SIGNAL_ACTIONS.get((phase, number), ())
     stops = number in (SIGTERM, SIGINT)
-    assert after.stopped == (Stop("signal", number) if stops and phase in (STAGE, INSTALL, RUN) else None)
+    assert after.stopped == (Stop("signal", number) if stops and phase in BEFORE_THE_END else None)
     assert after.end_by == (120 if stops else None)
     assert after.stop_by == (115 if stops else None)
     assert stops or after == before
@@ -359,7 +366,7 @@ def test_a_job_is_warned_and_stopped_when_its_time_is_over_unless_it_is_trained(
     state, actions = decide(state, Tick(), 3240)
     assert (actions, next_deadline(state)) == ((Warn(),), 3600)
     state, actions = decide(state, Tick(), 3600)
-    assert actions == ((Expire(),) if phase is RUN else (Expire(), Cancel())), "no child runs yet"
+    assert actions == ((Expire(),) if phase in (READY, RUN) else (Expire(), Cancel())), "no child runs yet"
     assert (state.stopped, state.end_by) == (Stop("auto-stop", SIGTERM), 3600 + GRACE)
 
 
@@ -398,6 +405,157 @@ def test_a_job_whose_time_is_over_while_it_is_staged_never_starts() -> None:
 def test_time_that_ends_after_the_last_boot_process_is_no_interruption() -> None:
     state, _ = play((1, Entered(RUN)), (2, Started(7)), (3599, Exited(7, 0)), (3600, Tick()), state=LIMITED)
     assert state.stopped is None
+
+
+# the other nodes of a job
+
+FAILED = PeerEnded(2, Failure(66, Cause(code="peer-failed", message="worker-2 failed while staging", action="look")))
+BROKEN = PeerEnded(1, Failure(1, Cause(code="peer-failed", message="worker-1 failed while training", action="look")))
+ASKED = PeerEnded(2, Failure(143, Cause(code="peer-stopped", message="worker-2 was stopped", action="x")), stopped=True)
+
+
+def how(state: State) -> tuple[str, int, str | None]:
+    ended = outcome(state)
+    return ended.phase, ended.exit_code, ended.cause.code if ended.cause else None
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_node_that_ends_ends_the_others_that_have_not_trained(phase: Phase) -> None:
+    state, actions = decide(in_phase(phase), FAILED, 100)
+    stops: dict[Phase, tuple[Action, ...]] = {
+        CHECK: (Cancel(),),
+        STAGE: (Cancel(),),
+        INSTALL: (Cancel(), *TOLD),
+        READY: (),
+        RUN: TOLD,
+    }
+    assert actions == stops.get(phase, ())
+    assert state.stopped == (Stop("peer", SIGTERM) if phase in stops else None)
+    assert state.peer == FAILED
+    assert (state.stop_by, state.end_by) == ((115 if phase in stops else None), None), "the outputs have all their time"
+
+
+def test_how_a_run_ends_that_another_node_has_ended() -> None:
+    assert how(play((0, Entered(STAGE)), (1, FAILED), (2, Finished()))[0]) == ("Failed", 66, "peer-failed")
+    assert how(play((0, Entered(READY)), (1, FAILED))[0]) == ("Failed", 66, "peer-failed")
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (2, FAILED), (3, Exited(7, 143, 15)), (4, Entered(SYNC)))
+    assert how(state) == ("Failed", 66, "peer-failed")
+    cause = outcome(state).cause
+    assert cause is not None
+    assert cause.evidence == ("Here the boot process was ended by signal 15.",)
+    state, _ = decide(state, Finished(UNSAVED), 5)
+    cause = outcome(state).cause
+    assert cause is not None
+    assert cause.evidence[-1] == "the store went away"
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        (ASKED, ("Terminated", 143, "peer-stopped")),
+        (PeerEnded(1, Failure(0, MISSING.cause), stopped=True), ("Terminated", 70, "input-missing")),
+        (PeerEnded(1, Failure(70, MISSING.cause)), ("Abnormal", 70, "input-missing")),
+        (PeerEnded(1, Failure(0, MISSING.cause)), ("Abnormal", 70, "input-missing")),
+    ],
+)
+def test_a_node_ends_as_the_one_did_that_ended_it(peer: PeerEnded, expected: tuple[str, int, str]) -> None:
+    assert how(play((0, Entered(RUN)), (1, Started(7)), (2, peer), (3, Exited(7, 0)))[0]) == expected
+
+
+def test_a_boot_process_that_another_node_ends_has_the_grace_and_the_outputs_have_longer() -> None:
+    state, actions = play((0, Entered(RUN)), (0, Started(7)), (100, FAILED), (115, Tick()), (116, Tick()))
+    assert actions == [*TOLD, Kill(), Leave()]
+    state, _ = decide(state, Entered(SYNC), 116)
+    assert next_deadline(state) is None
+    state, _ = decide(state, Signalled(SIGTERM), 1000)
+    assert (state.end_by, next_deadline(state)) == (1020, 1018), "a signal limits them as it always does"
+
+
+def test_a_child_of_a_run_that_another_node_has_ended_settles_in_a_second() -> None:
+    state, _ = play((0, Entered(RUN)), (0, Started(7)), (100, FAILED))
+    assert settle_by(state) == 116
+
+
+def test_the_first_node_that_ended_is_the_cause_and_may_become_better_known() -> None:
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (2, FAILED), (3, BROKEN))
+    assert state.peer == FAILED
+    known = PeerEnded(2, Failure(66, Cause(code="peer-failed", message="worker-2 failed: no such object", action="x")))
+    state, actions = decide(state, known, 4)
+    assert (state.peer, actions, state.stop_by) == (known, (), 17)
+
+
+def test_a_boot_process_that_had_failed_before_is_the_cause_and_the_other_node_is_named() -> None:
+    state, actions = play((0, Entered(RUN)), (1, Started(7)), (2, Started(8)), (3, Exited(8, 5)), (4, BROKEN))
+    assert actions == list(TOLD)
+    state, _ = decide(state, Exited(7, 143, 15), 5)
+    assert how(state) == ("Failed", 5, "boot-failed")
+    cause = outcome(state).cause
+    assert cause is not None
+    assert cause.evidence == ("worker-1 failed while training",)
+
+
+def test_a_node_that_ends_after_this_ones_training_changes_nothing_here() -> None:
+    state, actions = play(*trained(), (60, Entered(SYNC)), (61, FAILED), (62, Finished()))
+    assert (how(state), actions) == (("Completed", 0, None), list(TOLD))
+
+
+def test_a_signal_of_its_own_stands_over_that_of_another_node_and_not_over_a_failure() -> None:
+    for peer, expected in ((ASKED, ("Terminated", 143, "interrupted")), (FAILED, ("Failed", 66, "peer-failed"))):
+        state, actions = play((0, Entered(RUN)), (1, Started(7)), (2, peer), (3, Signalled(SIGTERM)), (4, Exited(7, 0)))
+        assert (how(state), actions[:4]) == (expected, [*TOLD, *TOLD])
+        state, _ = play((0, Entered(RUN)), (1, Started(7)), (2, peer), (3, Exited(7, 0)), (4, Signalled(SIGTERM)))
+        assert how(state) == expected
+
+
+def test_all_are_released_together() -> None:
+    state, actions = play((0, Entered(READY)), (1, Released()))
+    assert (state.released, state.going, actions) == (True, True, [])
+
+
+SERVING = State(grace=GRACE, serves=True)
+
+
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_a_server_is_ended_when_the_workers_are_done_and_that_is_a_success(code: int) -> None:
+    state, actions = play((0, Entered(RUN)), (1, Started(7)), (50, Over()), (51, Over()), state=SERVING)
+    assert (actions, state.stop_by, state.going) == (list(TOLD), 65, True)
+    state, _ = play((52, Exited(7, code)), (53, Entered(SYNC)), (54, Finished()), state=state)
+    assert how(state) == ("Completed", 0, None)
+
+
+def test_a_server_that_cannot_be_killed_was_done_as_well() -> None:
+    state, actions = play(
+        *((0, Entered(RUN)), (1, Started(7)), (50, Over()), (65, Tick()), (66, Tick())),
+        *((67, Entered(SYNC)), (68, Finished())),
+        state=SERVING,
+    )
+    assert actions == [*TOLD, Kill(), Leave()]
+    assert how(state) == ("Completed", 0, None)
+
+
+def test_a_server_that_ends_before_the_workers_are_done_has_failed() -> None:
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (50, Exited(7, 3)), (51, Over()), state=SERVING)
+    assert how(state) == ("Failed", 3, "boot-failed")
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (50, Exited(7, 0)), (51, Finished()), state=SERVING)
+    assert how(state) == ("Failed", 71, "server-ended")
+    state, _ = play((52, Over()), (53, Entered(SYNC)), (54, Finished()), state=state)
+    assert how(state) == ("Completed", 0, None), "unless they say so a moment later"
+
+
+@pytest.mark.parametrize("late", [BROKEN, Signalled(SIGTERM)])
+def test_what_comes_when_a_server_is_ending_anyway_is_no_interruption(late: Event) -> None:
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (50, Over()), (51, late), (52, Exited(7, 143)), state=SERVING)
+    assert how(play((53, Entered(SYNC)), (54, Finished()), state=state)[0]) == ("Completed", 0, None)
+
+
+def test_a_server_that_another_node_has_ended_is_no_success_when_the_workers_say_that_they_are_done() -> None:
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (2, FAILED), (3, Over()), (4, Exited(7, 0)), state=SERVING)
+    assert how(state) == ("Failed", 66, "peer-failed")
+
+
+def test_the_end_of_the_workers_means_nothing_to_who_trains() -> None:
+    state, actions = play((0, Entered(RUN)), (1, Started(7)), (2, Over()))
+    assert (actions, state.stop_by) == ([], None)
 
 
 # how it ends
@@ -545,6 +703,11 @@ def test_a_run_without_an_outcome_is_a_defect() -> None:
     assert exit_code(None) == 70
 
 
+def test_an_error_becomes_the_failure_of_its_code() -> None:
+    error = StageError("no such input", code="input-missing", action="look")
+    assert failure_of(error) == MISSING
+
+
 # whatever happens
 
 failures = st.sampled_from([None, MISSING, UNSAVED, Failure(0, MISSING.cause)])
@@ -557,6 +720,7 @@ events = st.one_of(
     st.builds(Signalled, st.sampled_from([SIGTERM, SIGINT, *passing])),
     st.builds(Finished, failures),
     st.builds(StartFailed, st.just(MISSING)),
+    st.sampled_from([FAILED, BROKEN, ASKED, Released(), Over()]),
     st.just(Woken()),
     st.just(Tick()),
 )
@@ -608,6 +772,8 @@ class Tale:
             assert self.state == before, "nothing but a request to end changes how it goes on"
             assert Kill() not in actions
         over = before.boot_code is not None and not before.running
+        if isinstance(event, PeerEnded) and before.peer is None and not over and not before.boot_code:
+            self.cut_short.append("peer")
         if self.state.signals > before.signals and not over:
             self.cut_short.append("signal")
         if Expire() in actions and not over:
@@ -684,9 +850,21 @@ def test_whatever_happens_a_limited_job_ends_in_its_time(start: State, story: li
     tale = Tale(start, story, pauses)
     assert start.expires_at is not None
     ending = tale.state.ended_at is not None or tale.state.stop_by is not None
-    if tale.state.going and tale.state.phase in (STAGE, INSTALL, RUN):
+    if tale.state.going and tale.state.phase in BEFORE_THE_END:
         played_out(tale, by=max(tale.now, start.expires_at) + GRACE)
         assert ending or Expire() in tale.timed
+
+
+@settings(max_examples=300, deadline=None)
+@given(stories, steps)
+def test_a_server_is_no_success_before_the_workers_are_done(story: list[Event], pauses: list[float]) -> None:
+    tale = Tale(SERVING, story, pauses)
+    if outcome(tale.state).exit_code == 0:
+        assert Over() in story
+        assert tale.saved
+    tale.now += 0.01
+    tale.hear(Signalled(SIGTERM))
+    played_out(tale, by=tale.now + GRACE)
 
 
 def played_out(tale: Tale, by: float) -> None:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from launcher.core.complete import Overrides, complete
 from launcher.core.dataset import Rules
+from launcher.core.devices import Devices
 from launcher.core.environ import search_path
 from launcher.core.errors import PlanError, SpecError
 from launcher.core.facts import Facts, StoreFacts
@@ -19,6 +21,8 @@ from launcher.core.plan import CodeLimits, Patterns, Plan, Transfers
 from launcher.core.planning import plan
 from launcher.core.processes import LONGEST_STRING, LONGEST_TOTAL
 from launcher.core.settings import Settings, read_settings
+from launcher.core.spec import Requirement
+from launcher.core.topology import Topology
 from launcher.core.urls import Location, parse_location
 
 if TYPE_CHECKING:
@@ -91,6 +95,14 @@ def test_the_root_moves_everything() -> None:
 def test_a_job_without_an_id_is_named_by_its_name_and_start() -> None:
     made = decided(metadata={"name": "j"})
     assert made.job.label == "modelarts-job-j-20260102T030405Z-worker-0"
+
+
+def test_the_nodes_of_a_job_without_an_id_agree_on_its_name() -> None:
+    several = replace(FACTS, topology=Topology(count=2, index=1, workers=2, hosts=("a", "b"), master="a"))
+    assert decided(facts=several, metadata={"name": "j"}).job.id == "j"
+    for group, known in (("ma-job-6f1c-9", "6f1c-9"), ("elsewhere", "j"), ("ma-job-../x", "j")):
+        facts = replace(several, environ={"MA_VJ_NAME": group})
+        assert decided(facts=facts, metadata={"name": "j"}).job.label == f"modelarts-job-{known}-worker-1"
 
 
 def test_scratch_files_are_no_output() -> None:
@@ -204,7 +216,7 @@ def test_the_environment_knows_the_store_the_scratch_and_the_preset_python() -> 
     assert env["LD_LIBRARY_PATH"] == "/home/ma-user/anaconda/lib:/l"
     assert env["PYTHONPATH"].endswith("/python-packages:/p")
     bare = decided().processes[0].env
-    assert not {"S3_ENDPOINT", "TMPDIR", "LD_LIBRARY_PATH", "MA_NUM_GPUS", "MA_ENGINE_VERSION"} & bare.keys()
+    assert not {"S3_ENDPOINT", "TMPDIR", "LD_LIBRARY_PATH", "MA_ENGINE_VERSION"} & bare.keys()
 
 
 @pytest.mark.parametrize(
@@ -213,13 +225,51 @@ def test_the_environment_knows_the_store_the_scratch_and_the_preset_python() -> 
         ({"flavor_type": "CPU", "flavor_info": {}}, "0"),
         ({"flavor_type": "GPU", "flavor_info": {"gpu": {"unit_num": 4}}}, "4"),
         ({"flavor_type": "Ascend", "flavor_info": {"npu": {"unit_num": "8"}}}, "8"),
-        ({"flavor_type": "GPU", "flavor_info": {}}, None),
-        ({"flavor_type": "GPU"}, None),
+        ({"flavor_type": "GPU", "flavor_info": {}}, "0"),
+        ({"flavor_type": "GPU"}, "0"),
     ],
 )
-def test_the_number_of_accelerators_is_the_flavors(detail: dict[str, Any], cards: str | None) -> None:
-    env = decided(spec={"resource": {"flavor_detail": detail}}).processes[0].env
-    assert env.get("MA_NUM_GPUS") == cards
+def test_a_preview_elsewhere_counts_the_flavors_accelerators(detail: dict[str, Any], cards: str) -> None:
+    spec = {"resource": {"flavor_detail": detail}}
+    shown = decided(facts=replace(FACTS, preview=True), spec=spec).processes[0].env
+    assert shown["MA_NUM_GPUS"] == cards
+    here = Devices(type="GPU", count=2, cpus=4, memory_bytes=None, limits_from="host")
+    for preview in (True, False):
+        facts = replace(FACTS, preview=preview, devices=here)
+        assert decided(facts=facts, spec=spec).processes[0].env["MA_NUM_GPUS"] == "2"
+    unknown = replace(FACTS, devices=replace(here, count=None))
+    assert "MA_NUM_GPUS" not in decided(facts=unknown).processes[0].env
+    assert decided(spec=spec).processes[0].env["MA_NUM_GPUS"] == "0"
+
+
+def test_the_boot_files_own_arguments_are_found_behind_whatever_starts_it() -> None:
+    several = replace(FACTS, topology=Topology(count=2, index=1, workers=2, hosts=("a", "b"), master="a"))
+    asked = {"parameters": [{"name": "lr", "value": "1"}], "environments": {"MA_RUN_METHOD": "torchrun"}}
+    assert decided(asked, several).arguments == ("--lr=1",)
+    assert decided(asked | {"environments": {}}).arguments == ("--lr=1",)
+    by_mpi = decided(asked | {"environments": {}, "engine": {"engine_name": "Horovod"}}, several)
+    assert (by_mpi.serves, by_mpi.arguments, by_mpi.interpreter) == (True, (), "/bin/python")
+
+
+def test_a_port_is_a_port() -> None:
+    with pytest.raises(PlanError, match="LAUNCHER_SSH_PORT: expected a port from 1 to 65535, found 65536"):
+        read_settings({"LAUNCHER_SSH_PORT": "65536"})
+
+
+def test_what_the_node_does_not_fulfil_is_in_the_plan() -> None:
+    wants = (Requirement(key="flavor_type", values=("GPU",)),)
+    made = plan(whole(), FACTS, requirements=wants)
+    assert (len(made.unmet), made.constrained) == (1, "refuse")
+    assert plan(whole(), replace(FACTS, precheck=False), requirements=wants).constrained == "warn"
+
+
+def test_a_parameter_server_moves_no_data() -> None:
+    topology = Topology(role="ps", workers=2, hosts=("w0", "w1"), servers=("s0",), master="w0")
+    engine = {"engine_name": "TensorFlow", "engine_version": "tensorflow_2.1.0"}
+    algorithm = {"engine": engine, "inputs": [channel("a")], "outputs": [channel("b")]}
+    made = decided(algorithm, replace(FACTS, topology=topology))
+    assert (made.inputs, made.outputs, made.node.task, made.serves) == ((), (), "ps-0", True)
+    assert "--a=/home/ma-user/modelarts/inputs/a_0" in made.processes[0].argv
 
 
 def test_programs_are_looked_for_on_the_path_of_the_boot_file() -> None:

@@ -135,10 +135,10 @@ def test_a_value_that_no_program_could_take_is_refused_by_name(local_rig: Rig) -
     assert "--prompt has 140009 bytes" in result.errors[0]
 
 
-def test_more_nodes_than_this_version_can_are_refused(local_rig: Rig) -> None:
+def test_a_node_that_nobody_has_told_which_it_is_is_refused_with_the_ways_to_say_it(local_rig: Rig) -> None:
     local_rig.job["spec"]["resource"] = {"node_count": 2}
     result = local_rig.run()
-    assert (result.code, "node_count is '2'" in result.err) == (65, True)
+    assert (result.code, "Give --nodes N --node-index I --master HOST[:PORT]" in result.err) == (65, True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import jsonschema  # type: ignore[import-untyped]
 import msgspec
 from rig import ECHO
 
-from launcher.core.plan import Plan
+from launcher.cli.preview import tree
+from launcher.core.plan import Document, Plan
+from launcher.core.topology import Topology
 
 if TYPE_CHECKING:
     from rig import Rig
@@ -66,3 +68,93 @@ def test_preview_warns_of_what_the_boot_file_will_refuse(local_rig: Rig) -> None
 def test_the_plan_fits_its_published_schema(local_rig: Rig) -> None:
     shown = json.loads(local_rig.run("--json", command="preview").out)
     jsonschema.validate(shown, msgspec.json.schema(Plan))
+
+
+def test_a_preview_of_several_nodes_says_what_only_a_cluster_tells(local_rig: Rig) -> None:
+    local_rig.job["spec"]["resource"] = {"node_count": 4}
+    result = local_rig.run(command="preview")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0] == "job rig (job-1) on worker-0 of 4"
+    assert "nodes      4 workers, as spec.resource.node_count says; this is worker-0" in lines
+    assert "  worker-0 pending, port 6666 for the training" in lines
+    assert "pending    which of them this node is: only a cluster tells" in lines
+    shown = json.loads(local_rig.run("--json", command="preview").out)
+    assert shown["pending"][:2] == [
+        "which of them this node is: only a cluster tells",
+        "the name of worker-0: only a cluster tells",
+    ]
+    jsonschema.validate(shown, msgspec.json.schema(Plan))
+
+
+def test_a_preview_shows_the_node_that_the_command_line_names(local_rig: Rig) -> None:
+    nodes = ("--nodes", "2", "--node-index", "1", "--master", "127.0.0.1:7000")
+    local_rig.job["spec"]["resource"] = {"node_count": 4}
+    result = local_rig.run(*nodes, command="preview")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0] == "job rig (job-1) on worker-1 of 2"
+    assert "nodes      2 workers, as the command line says; this is worker-1" in lines
+    assert "  worker-0 127.0.0.1, port 7000 for the training" in lines
+    assert "--nodes is 2 on the command line, and stands over what else was said" in result.err
+    assert "spec.resource.node_count is 4" in result.err
+    assert not [line for line in lines if line.startswith("pending")]
+
+
+def test_a_preview_asks_for_no_name_longer_than_a_moment(local_rig: Rig) -> None:
+    nodes = {"VC_WORKER_HOSTS": "w-0.invalid,w-1.invalid", "VC_TASK_INDEX": "1"}
+    result = local_rig.run(command="preview", env=nodes)
+    assert result.code == 0, result.err
+    assert "  workers  w-0.invalid, w-1.invalid" in result.out.splitlines()
+    told = "pending    the address of worker-0: its name w-0.invalid does not resolve here"
+    assert told in result.out.splitlines()
+
+
+def test_a_preview_tells_of_devices_and_engine(local_rig: Rig) -> None:
+    lines = local_rig.run(command="preview").out.splitlines()
+    assert "engine     python" in lines
+    (devices,) = [line for line in lines if line.startswith("devices ")]
+    assert " processors" in devices
+    assert "(limits of " in devices
+
+
+def test_several_processes_are_shown_as_one_and_what_differs(local_rig: Rig) -> None:
+    shown = json.loads(local_rig.run("--json", command="preview").out)
+    plan = msgspec.convert(shown, Plan)
+    (first,) = plan.processes
+    others = [
+        msgspec.structs.replace(first, rank=rank, local_rank=rank, env={**first.env, "RANK_ID": str(rank)})
+        for rank in range(1, 8)
+    ]
+    elsewhere = msgspec.structs.replace(others[-1], cwd="/elsewhere", log="/log/7", argv=(*first.argv, "--last"))
+    written = Document(path="/tmp/ranks.json", text="é{}")
+    many = msgspec.structs.replace(
+        plan,
+        processes=(first, *others[:-1], elsewhere),
+        documents=(written,),
+        unmet=("8 devices are wanted, 0 are here",),
+        precheck=True,
+    )
+    lines = list(tree(many, Topology()))
+    assert sum(line.startswith("    MA_JOB_DIR=") for line in lines) == 1
+    third = lines.index("process    2 (local rank 2)")
+    assert lines[third + 1 : third + 4] == [
+        "  environment, where it differs",
+        "    RANK_ID=2",
+        "process    3 (local rank 3)",
+    ]
+    last = lines.index("process    7 (local rank 7)")
+    assert lines[last + 1 : last + 5] == ["  in       /elsewhere", "  log      /log/7", "  argv", "    --last"]
+    assert "writes     /tmp/ranks.json (4 bytes)" in lines
+    assert "unmet      8 devices are wanted, 0 are here (the run will be refused)" in lines
+    assert "pre-check  of this node, before anything is staged" in lines
+
+
+def test_a_wrong_command_line_is_told_as_one(local_rig: Rig) -> None:
+    wrong = (("--nodes", "0"), ("--nodes", "x"), ("--nodes", "100001"), ("--node-index", "-1"), ("--master", ""))
+    for option, value in wrong:
+        result = local_rig.run(option, value, command="preview")
+        assert result.code == 2
+        assert option in result.err
+    result = local_rig.run("--nodes", "2", "--node-index", "2", "--master", "h", command="preview")
+    assert (result.code, result.errors[0][:45]) == (65, "error: --node-index is 2, and --nodes is 2: a")

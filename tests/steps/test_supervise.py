@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,9 +18,20 @@ from threadless import no_threads
 
 from launcher.children import Attended
 from launcher.core.errors import BootError, Cancelled, StageError, StoreError, SyncError
-from launcher.core.lifecycle import Event, Exited, Phase, Signalled, Woken
+from launcher.core.lifecycle import (
+    Event,
+    Exited,
+    Failure,
+    Over,
+    PeerEnded,
+    Phase,
+    Released,
+    Signalled,
+    State,
+    Woken,
+)
 from launcher.core.plan import Process
-from launcher.core.record import Ended
+from launcher.core.record import Cause, Ended
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
 from launcher.supervise import Desk
@@ -32,7 +44,7 @@ if TYPE_CHECKING:
 
 GRACE = 20.0
 PROCESS = Process(rank=3, local_rank=1, argv=("train", "--lr=0.1"), env={"B": "job", "C": "job"}, cwd="/code")
-STAGE, INSTALL, RUN, SYNC, REPORT, END = Phase
+CHECK, STAGE, INSTALL, READY, RUN, SYNC, REPORT, END = Phase
 
 
 class World:
@@ -204,7 +216,7 @@ def several(world: World, *more: Sequence[Event] | Callable[[], Sequence[Event]]
 def test_the_first_child_that_fails_ends_the_others(world: World) -> None:
     ended = several(world, [Exited(FAKE_PID + 1, 3)], world.passes(1, Exited(FAKE_PID, 143, 15)))
     assert world.processes.sent[:4] == [
-        (pid, number) for number in (signal.SIGTERM, signal.SIGCONT) for pid in (FAKE_PID, FAKE_PID + 1)
+        (pid, number) for number in (signal.SIGTERM, signal.SIGCONT) for pid in (FAKE_PID + 1, FAKE_PID)
     ]
     assert [(each.ended.rank, each.code) for each in ended] == [(3, 143), (4, 3)]
     assert (world.desk.first_failed, world.desk.outcome().exit_code) == (4, 3)
@@ -432,6 +444,92 @@ def test_a_defect_in_a_pump_is_raised(world: World) -> None:
     world.processes.output = (b"x", b"")
     with pytest.raises(ZeroDivisionError):
         world.desk.attend(RUN, (PROCESS,), {}, lambda _: ((Broken(1, "stdout"),), ()))
+
+
+# other threads, and other nodes
+
+FAILED = PeerEnded(2, Failure(66, Cause(code="peer-failed", message="worker-2 failed while staging", action="look")))
+
+
+def test_what_another_thread_says_is_heard_where_the_main_thread_waits(world: World) -> None:
+    world.processes.patient = True
+    threading.Thread(target=world.desk.hear, args=(Released(),)).start()
+    world.desk.until(READY, lambda: world.desk.state.released)
+    assert world.desk.state.phase is READY
+
+
+def test_a_wait_ends_at_its_time(world: World) -> None:
+    world.desk.until(READY, lambda: False, by=1003.0)
+    assert world.clock.time == 1003.0
+
+
+def test_a_signal_is_heard_while_others_are_waited_for(world: World) -> None:
+    world.processes.script = [[Signalled(signal.SIGTERM)]]
+    world.desk.until(READY, lambda: not world.desk.state.going)
+    assert world.desk.outcome().exit_code == 143
+
+
+def test_what_was_said_between_two_steps_stops_the_next(world: World) -> None:
+    world.desk.hear(FAILED)
+    assert world.attend() is None
+    assert (world.processes.started, world.desk.outcome().exit_code) == ([], 66)
+
+
+def test_a_node_that_fails_cancels_a_step_here(world: World) -> None:
+    world.processes.patient = True
+    over = threading.Event()
+
+    def work(stopped: Callable[[], bool]) -> None:
+        world.desk.hear(FAILED)
+        becomes(stopped)
+        over.set()
+        raise Cancelled
+
+    assert world.desk.during(STAGE, work) is None
+    assert over.is_set()
+    assert (world.desk.outcome().phase, world.desk.outcome().exit_code) == ("Failed", 66)
+
+
+def test_a_node_that_fails_ends_the_children_here(world: World) -> None:
+    def fails() -> Sequence[Event]:
+        world.desk.hear(FAILED)
+        return ()
+
+    world.processes.script = [fails, [Exited(FAKE_PID, 143, 15)]]
+    world.attend()
+    assert world.processes.sent[:2] == told(FAKE_PID)
+    assert world.desk.during(SYNC, lambda stopped: 1) == 1
+    assert world.desk.outcome().exit_code == 66
+
+
+def test_who_listens_is_told_of_every_change_and_of_nothing_else(world: World) -> None:
+    heard: list[State] = []
+    world.desk.listener = heard.append
+    world.processes.script = [[Woken()], [Exited(FAKE_PID, 3)]]
+    world.attend()
+    assert all(one != other for one, other in pairwise(heard))
+    assert heard[-1] == world.desk.state
+    assert next(each.boot_code for each in heard if each.boot_code is not None) == 3
+
+
+def test_a_server_is_ended_when_the_workers_are_done(world: World) -> None:
+    desk = Desk(world.processes, world.clock, GRACE, serves=True, outlets=world.streams)
+
+    def over() -> Sequence[Event]:
+        desk.hear(Over())
+        return ()
+
+    world.processes.script = [over, [Exited(FAKE_PID, 143, 15)]]
+    desk.attend(RUN, (PROCESS,), {}, world.sinks)
+    desk.during(SYNC, lambda stopped: 1)
+    assert (desk.outcome().phase, desk.outcome().exit_code) == ("Completed", 0)
+
+
+def test_signals_go_from_the_last_child_to_the_first(world: World) -> None:
+    ended = [Exited(FAKE_PID, 0), Exited(FAKE_PID + 1, 0)]
+    several(world, [Signalled(signal.SIGUSR1)], [Signalled(signal.SIGTERM)], ended)
+    assert [pid for pid, number in world.processes.sent if number == signal.SIGUSR1] == [FAKE_PID + 1, FAKE_PID]
+    assert [pid for pid, number in world.processes.sent if number == signal.SIGTERM][:2] == [FAKE_PID + 1, FAKE_PID]
 
 
 # steps on a thread

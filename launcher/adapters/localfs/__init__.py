@@ -123,6 +123,14 @@ class LocalStore:
             if error.errno != errno.ENOTEMPTY:
                 raise file_fault("delete", self._path(at), error, os.path.ismount) from error
 
+    def modified(self, at: Location) -> float:
+        """When the file was written, by the clock of its file system: another machine's, where that is a network's."""
+        real = self._real("look up", at)
+        found = None if real is None else _status("look up", real)
+        if found is None:
+            raise verdict("look up", at.url, "key")
+        return found.st_mtime
+
     def _path(self, at: Location) -> str:
         return os.path.join(self._root, at.bucket, at.key)
 

@@ -102,6 +102,13 @@ class ObsStore:
             if fault.code != "store-missing":
                 raise
 
+    def modified(self, at: Location) -> float:
+        """When the object came there by the store's clock, in whole seconds since 1970."""
+        import obstore
+
+        meta = self._client.call("look up", at, lambda store: obstore.head(store, at.key))
+        return float(meta["last_modified"].timestamp())
+
     def _head(self, at: Location) -> StoredObject:
         import obstore
 

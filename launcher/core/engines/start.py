@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -13,12 +14,16 @@ from launcher.core.plan import Document, Input, JobName, Output
 from launcher.core.spec import Hyperparameter, JobAlgorithm
 from launcher.core.values import argument
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 
 class Start(Record, frozen=True, kw_only=True):
     """What an engine's processes are made from; `interpreter` and `shell` are programs, `boot_file` a local path.
 
     `user` is the job's own environment, which wins over all; `cards` the accelerators that the node may use (0: it
-    trains on its processors), None where only a cluster can tell.
+    trains on its processors), None where only a cluster can tell. `variables` is all that a boot process will find in
+    its environment before an engine adds to it.
     """
 
     algorithm: JobAlgorithm
@@ -32,6 +37,7 @@ class Start(Record, frozen=True, kw_only=True):
     job: JobName
     user: Mapping[str, str]
     cards: int | None = None
+    variables: Mapping[str, str] = {}
 
     @property
     def said(self) -> Mapping[str, str]:
@@ -70,23 +76,34 @@ class Engaged(Record, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-def options(start: Start) -> tuple[str, ...]:
+def options(start: Start, without: Collection[str] = ()) -> tuple[str, ...]:
     """The boot file's arguments: inputs, outputs, hyperparameters, each in the order of the job."""
     by_variable = {
         each.name for each in (*start.algorithm.inputs, *start.algorithm.outputs) if each.access_method == "env"
     }
     channels = [(each.name, each.path) for each in (*start.inputs, *start.outputs) if each.name not in by_variable]
-    found = [f"--{name}={path}" for name, path in channels]
-    found += [f"--{each.name}={option}" for each in start.algorithm.parameters if (option := _option(each)) is not None]
-    return tuple(found)
+    parameters = [(each.name, value) for each in start.algorithm.parameters if (value := _value(each)) is not None]
+    return tuple(f"--{name}={value}" for name, value in (*channels, *parameters) if name not in without)
 
 
-def boot(start: Start) -> tuple[str, ...]:
-    """The boot file and its arguments, without an interpreter."""
-    return (start.boot_file or "", *options(start))
+def boot(start: Start, platform: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The boot file and its arguments, without an interpreter; the platform's own last, and each name once."""
+    own = platform or {}
+    return (start.boot_file or "", *options(start, own), *(f"--{name}={value}" for name, value in own.items()))
 
 
-def _option(parameter: Hyperparameter) -> str | None:
+def replaced(start: Start, platform: Mapping[str, str]) -> tuple[str, ...]:
+    """The warnings about arguments of the job in whose place the platform's own of that name are passed."""
+    given = [token[2:].partition("=")[0] for token in options(start)]
+    return tuple(
+        f"--{name} is the platform's own argument on more than one node: --{name}={platform[name]} is passed in place "
+        "of the job's; --no-platform-args keeps the job's"
+        for name in dict.fromkeys(given)
+        if name in platform
+    )
+
+
+def _value(parameter: Hyperparameter) -> str | None:
     if parameter.value is None or parameter.value is UNSET:
         return None
     kind = parameter.constraint.type if parameter.constraint else "String"

@@ -14,10 +14,15 @@ from launcher.core.record import Cause
 
 
 class Phase(Enum):
-    """Where the trip is. The sync puts outputs in place, the report then the log and the documents that tell of it."""
+    """Where the trip is. READY waits for the other nodes of a job.
 
+    The sync puts outputs in place, the report then the log and the documents that tell of it.
+    """
+
+    CHECK = "check"
     STAGE = "stage"
     INSTALL = "install"
+    READY = "ready"
     RUN = "run"
     SYNC = "sync"
     REPORT = "report"
@@ -70,6 +75,26 @@ class Exited(msgspec.Struct, frozen=True):
     peak_rss_bytes: int | None = None
 
 
+class Released(msgspec.Struct, frozen=True):
+    """Every node is ready: all may start."""
+
+
+class PeerEnded(msgspec.Struct, frozen=True):
+    """Another node has ended before its training was done, or the nodes did not come together: this one ends too.
+
+    `number` is that node's among all; told again of the same node, it is better known why. `stopped`: it was asked to
+    end, and did not fail.
+    """
+
+    number: int
+    failure: Failure
+    stopped: bool = False
+
+
+class Over(msgspec.Struct, frozen=True):
+    """The nodes that train are done: what only serves them may end."""
+
+
 class Woken(msgspec.Struct, frozen=True):
     """Something else happened that is worth a look: a thread called, an adopted orphan ended."""
 
@@ -78,7 +103,7 @@ class Tick(msgspec.Struct, frozen=True):
     """Time went by."""
 
 
-Event = Entered | Started | StartFailed | Signalled | Finished | Exited | Woken | Tick
+Event = Entered | Started | StartFailed | Signalled | Finished | Exited | Released | PeerEnded | Over | Woken | Tick
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -121,7 +146,7 @@ Action = Forward | Kill | Cancel | Leave | Suspend | Dump | Warn | Expire
 class Stop(msgspec.Struct, frozen=True):
     """Why a run is to end before its training has; `number` is the signal that came, or that is sent in its stead."""
 
-    why: Literal["signal", "auto-stop"]
+    why: Literal["signal", "auto-stop", "peer"]
     number: int
 
 
@@ -129,7 +154,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides what comes next. Times are monotonic seconds."""
 
     grace: float
-    phase: Phase = Phase.STAGE
+    serves: bool = False
+    """The boot processes serve other nodes: they are done when those are, and are ended then."""
+    phase: Phase = Phase.CHECK
     running: tuple[int, ...] = ()
     ended_at: float | None = None
     """When the last child of this phase ended, or the first one failed; from then on what is left is stopped."""
@@ -138,6 +165,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     boot_signal: int | None = None
     first: int | None = None
     """The pid of the boot process that `boot_code` tells of."""
+    released: bool = False
+    over: bool = False
+    peer: PeerEnded | None = None
+    """The node that ended first of all others, as far as it was told."""
     stopped: Stop | None = None
     """Why the run was to end, if that was before the boot processes had ended."""
     signals: int = 0

@@ -14,9 +14,13 @@ LEAD_LEAST_S = 0.6
 """What the report has of a short reserve, up to nine tenths of it: a name for what was not saved is worth more."""
 
 
+RESERVE_S = 5.0
+"""The most that the last uploads have of a budget for the end (contract: times at the end)."""
+
+
 def reserve(budget: float) -> float:
-    """What of a budget for the end belongs to the last uploads (contract: times at the end)."""
-    return min(5.0, budget / 4)
+    """What of a budget for the end belongs to the last uploads."""
+    return min(RESERVE_S, budget / 4)
 
 
 def next_deadline(state: State) -> float | None:
@@ -66,8 +70,9 @@ def _timed_uploads(state: State) -> tuple[tuple[float, Action], ...]:
 
 
 def _settle(state: State) -> float:
-    return SETTLE_S if state.stop_by is None else max(SETTLE_LEAST_S, min(SETTLE_S, _left_for_uploads(state) / 4))
+    return SETTLE_S if state.end_by is None else max(SETTLE_LEAST_S, min(SETTLE_S, _left_for_uploads(state) / 4))
 
 
 def _left_for_uploads(state: State) -> float:
-    return (state.end_by or 0.0) - (state.stop_by or 0.0)
+    # Children may have been asked to end long before anything limited the uploads.
+    return min((state.end_by or 0.0) - (state.stop_by or 0.0), RESERVE_S)

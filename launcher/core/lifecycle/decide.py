@@ -22,7 +22,10 @@ from launcher.core.lifecycle import (
     Finished,
     Forward,
     Leave,
+    Over,
+    PeerEnded,
     Phase,
+    Released,
     Signalled,
     Started,
     StartFailed,
@@ -55,10 +58,10 @@ def decide(state: State, event: Event, now: float) -> Step:
             step = _signalled(state, number, now)
         case Exited():
             step = _exited(state, event, now)
-        case Finished(failure=failure):
-            step = _finished(state, failure), ()
-        case StartFailed(failure=failure):
-            step = _stop_the_rest(_failed(state, failure), now)
+        case Finished() | StartFailed():
+            step = _came_out(state, event, now)
+        case Released() | PeerEnded() | Over():
+            step = _told(state, event, now)
         case Woken() | Tick():  # pragma: no branch - nothing else is left, and mypy proves it
             step = _due(state, now)
     return step
@@ -90,19 +93,60 @@ def _stop(state: State, stop: Stop, budget: float, now: float) -> Step:
     """Begin to end: the boot process has the budget less the reserve, the uploads have the rest."""
     state = replace(
         state,
-        stopped=stop if _interrupts(state) else state.stopped,
+        stopped=stop if _interrupts(state) or _is_a_peers(state) else state.stopped,
         stop_by=sooner(state.stop_by, now + budget - reserve(budget)),
         end_by=sooner(state.end_by, now + budget),
     )
-    if state.phase in (Phase.STAGE, Phase.INSTALL):
+    return _ask_to_stop(state, stop.number)
+
+
+def _ask_to_stop(state: State, number: int) -> Step:
+    if state.phase in (Phase.CHECK, Phase.STAGE, Phase.INSTALL):
         # pip and its like end cleanly on SIGTERM; a SIGINT would only add a traceback.
         return state, (Cancel(), *(_asked(SIGTERM) if state.running else ()))
-    return state, (_asked(stop.number) if state.running else ())
+    return state, (_asked(number) if state.running else ())
 
 
 def _interrupts(state: State) -> bool:
-    over = state.boot_code is not None and not state.running
+    over = (state.boot_code is not None and not state.running) or _served(state)
     return state.going and not over
+
+
+def _served(state: State) -> bool:
+    """Whether what runs here is only to end."""
+    return state.serves and state.over
+
+
+def _told(state: State, event: Released | PeerEnded | Over, now: float) -> Step:
+    """Take what the other nodes say."""
+    if isinstance(event, PeerEnded):
+        return _peer_ended(state, event, now)
+    return (replace(state, released=True), ()) if isinstance(event, Released) else _over(state, now)
+
+
+def _peer_ended(state: State, event: PeerEnded, now: float) -> Step:
+    """End with the others. The outputs have all the time there is, as after a failure of this node's own."""
+    if state.peer is not None:
+        return (state if state.peer.number != event.number else replace(state, peer=event)), ()
+    state = replace(state, peer=event)
+    if state.boot_code or not _interrupts(state):
+        return state, ()  # it has an end of its own already
+    return _ask_to_stop(_kill_later(replace(state, stopped=Stop("peer", SIGTERM)), now), SIGTERM)
+
+
+def _over(state: State, now: float) -> Step:
+    if state.over or not (state.serves and state.running and state.going):
+        return replace(state, over=True), ()
+    return _kill_later(replace(state, over=True), now), _asked(SIGTERM)
+
+
+def _kill_later(state: State, now: float) -> State:
+    return replace(state, stop_by=sooner(state.stop_by, now + state.grace - reserve(state.grace)))
+
+
+def _is_a_peers(state: State) -> bool:
+    """Whether this run ends because another node was asked to end: whoever asks this one too has asked all."""
+    return state.stopped is not None and state.stopped.why == "peer" and state.peer is not None and state.peer.stopped
 
 
 def _asked(number: int) -> tuple[Action, ...]:
@@ -115,7 +159,7 @@ def _exited(state: State, event: Exited, now: float) -> Step:
         return state, ()
     state = replace(state, running=tuple(pid for pid in state.running if pid != event.pid))
     if state.phase is Phase.RUN and not state.boot_code and state.failure is None:
-        state = replace(state, boot_code=event.code, boot_signal=event.signal, first=event.pid)
+        state = replace(state, boot_code=0 if _served(state) else event.code, boot_signal=event.signal, first=event.pid)
     if not state.running:
         return replace(state, ended_at=now, done=()), _asked(SIGTERM)
     # The others would wait for the one that failed until somebody notices.
@@ -126,6 +170,12 @@ def _stop_the_rest(state: State, now: float) -> Step:
     if not state.running or state.ended_at is not None or state.stopped is not None:
         return state, ()  # who was asked to end already has the time that goes with it
     return replace(state, ended_at=now), _asked(SIGTERM)
+
+
+def _came_out(state: State, event: Finished | StartFailed, now: float) -> Step:
+    if isinstance(event, StartFailed):
+        return _stop_the_rest(_failed(state, event.failure), now)
+    return _finished(state, event.failure), ()
 
 
 def _finished(state: State, failure: Failure | None) -> State:
@@ -157,7 +207,7 @@ def _leave(state: State) -> State:
         return _finished(state, UNFINISHED[state.phase])
     if state.phase is Phase.RUN and state.running and not state.boot_code and state.failure is None:
         # It has its SIGKILL and cannot end otherwise; the uploads do not wait for the kernel to let it go.
-        state = replace(state, boot_code=137, boot_signal=9, first=state.running[0])
+        state = replace(state, boot_code=0 if _served(state) else 137, boot_signal=9, first=state.running[0])
     return replace(state, running=())
 
 
