@@ -12,17 +12,17 @@ import msgspec
 
 from launcher.core.errors import Exit, LauncherError
 from launcher.core.lifecycle import Failure, Phase
+from launcher.core.meeting.partings import failed, parting
 from launcher.core.record import Cause
 from launcher.core.redact import mask
+from launcher.rendezvous import Meeting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from launcher.core.lifecycle import Event, State
+    from launcher.core.lifecycle import State
     from launcher.core.meeting.words import Parting
     from launcher.core.plan import Plan, Rendezvous
-    from launcher.protocols import Clock
-    from launcher.rendezvous import Meeting
     from launcher.report import Report
     from launcher.supervise import Desk
     from launcher.world import World
@@ -76,7 +76,7 @@ class Company:
             desk.until(Phase.REPORT, lambda: desk.state.over or self._is_leaving(), by)
             state, cause = desk.state, desk.outcome().cause
             if not state.over and state.peer is None and cause is not None:
-                self._say(_failed(Failure(Exit.NODE, cause)))
+                self._say(failed("training", Failure(Exit.NODE, cause)))
         elif self._meeting.needed:
             self._report.phase("wait")
             serving = desk.state.released and not self._failed()
@@ -87,7 +87,7 @@ class Company:
         """Tell that this launcher broke."""
         message = f"a defect of the launcher: {type(error).__name__}: {error}"
         cause = Cause(code="defect", message=message, action="Report it with the log of that node.")
-        self._say(_failed(Failure(Exit.DEFECT, cause)))
+        self._say(failed("training", Failure(Exit.DEFECT, cause)))
 
     def _failed(self) -> bool:
         return self._said is not None and self._said.how != "done"
@@ -97,29 +97,22 @@ class Company:
         return self._desk.state.end_by is not None or self._desk.state.peer is not None
 
     def _changed(self, state: State) -> None:
-        from launcher.core.meeting.partings import parting  # noqa: PLC0415 - not for one node
-
         found = parting(state) if self._said is None else None
         if found is not None:
             self._say(found)
 
-    def _say(self, parting: Parting) -> None:
+    def _say(self, word: Parting) -> None:
         """Tell the others, and no secret of the job with it."""
         secrets = self._world.secrets
-        told = msgspec.structs.replace(
-            parting, message=mask(parting.message, secrets), action=mask(parting.action, secrets)
-        )
+        told = msgspec.structs.replace(word, message=mask(word.message, secrets), action=mask(word.action, secrets))
         self._said = told
         self._meeting.part(told)
 
 
 @contextmanager
-def company(plan: Plan, world: World, report: Report, desk: Desk) -> Iterator[Company | None]:
-    """The others, in touch from here on until the training is over; None where a job has one node."""
-    if plan.rendezvous is None:
-        yield None
-        return
-    meeting = _meeting(plan.rendezvous, world.clock, desk.hear, report)
+def company(known: Rendezvous, plan: Plan, world: World, report: Report, desk: Desk) -> Iterator[Company]:
+    """The others, in touch from here on until the training is over."""
+    meeting = Meeting(known, world.clock, desk.hear, report.event)
     found = Company(plan, world, report, desk, meeting)
     try:
         try:
@@ -133,15 +126,3 @@ def company(plan: Plan, world: World, report: Report, desk: Desk) -> Iterator[Co
     finally:
         desk.listener = bool
         meeting.close()
-
-
-def _failed(failure: Failure) -> Parting:
-    from launcher.core.meeting.partings import failed  # noqa: PLC0415 - not for one node
-
-    return failed("training", failure)
-
-
-def _meeting(known: Rendezvous, clock: Clock, hear: Callable[[Event], object], report: Report) -> Meeting:
-    from launcher.rendezvous import Meeting  # noqa: PLC0415 - not for one node
-
-    return Meeting(known, clock, hear, report.event)

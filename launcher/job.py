@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ import msgspec
 
 from launcher.cause import why
 from launcher.closing import conclude, publish, tell
-from launcher.company import company
 from launcher.core import events
 from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Phase
@@ -67,7 +66,7 @@ def run(plan: Plan, world: World) -> Outcome:
 
 def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     """Check, stage, install, meet, supervise, sync, report. A step that may not begin any more does nothing."""
-    with _sign(plan, world, report, desk) as occupancy, company(plan, world, report, desk) as others:
+    with _sign(plan, world, report, desk) as occupancy, _company(plan, world, report, desk) as others:
         _check(plan, world, report, desk)
         staged = _stage(plan, world, report, desk, occupancy)
         added = install(plan, world, report, desk)
@@ -87,6 +86,15 @@ def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     if plan.log_target is not None:
         publish(plan, report, desk, sync, found)
     return conclude(report, desk, found)
+
+
+def _company(plan: Plan, world: World, report: Report, desk: Desk) -> AbstractContextManager[Company | None]:
+    """The other nodes of the job, in touch from here on until the training is over; None where there are none."""
+    if plan.rendezvous is None:
+        return nullcontext()
+    from launcher.company import company  # noqa: PLC0415 - not for one node
+
+    return company(plan.rendezvous, plan, world, report, desk)
 
 
 @contextmanager

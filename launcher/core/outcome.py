@@ -18,6 +18,10 @@ UNEXPLAINED = ("boot-failed", "boot-killed")
 """What is known of a boot process that failed before anybody has looked for the cause: that it ended, or was ended."""
 
 
+LOST = "peer-lost"
+"""What a node's end is to the others when nothing is heard of it any more."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended, for run.json, the termination message and the exit code."""
 
@@ -35,7 +39,7 @@ def outcome(state: State) -> Outcome:
     if state.stopped is not None:
         return _stopped(state, state.stopped)
     if state.boot_code != 0:
-        return Outcome(phase="Failed", exit_code=state.boot_code, cause=boot_failure(state))
+        return Outcome(phase="Failed", exit_code=state.boot_code, cause=_lost(state) or boot_failure(state))
     if state.serves and not state.over:
         return Outcome(phase="Failed", exit_code=Exit.NODE, cause=_server_ended(state))
     if state.failure is not None:
@@ -110,6 +114,14 @@ def _ended_by_a_peer(state: State, peer: PeerEnded) -> Outcome:
     if peer.stopped:
         return Outcome(phase="Terminated", exit_code=peer.failure.exit_code or Exit.DEFECT, cause=cause)
     return _failed(peer.failure.exit_code, cause)
+
+
+def _lost(state: State) -> Cause | None:
+    """A node that was gone when the boot process failed is why it did: the training missed it before anybody else."""
+    if state.peer is None or state.peer.failure.cause.code != LOST:
+        return None
+    cause = state.peer.failure.cause
+    return msgspec.structs.replace(cause, evidence=(*cause.evidence, f"Here {_how_it_ended(state)}."))
 
 
 def boot_failure(state: State) -> Cause:

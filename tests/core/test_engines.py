@@ -163,21 +163,16 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
     facts = replace(FACTS, topology=six)
     assert "--init_method=tcp://[2001:db8::1]:70" in decided(PYTORCH, facts).processes[0].argv
     argv = decided(ENGINES["torchrun"], facts, environments=by("torchrun")).processes[0].argv
-    assert "--rdzv_endpoint=[2001:db8::1]:70" in argv
-    assert "--local_addr=2001:db8::2" in argv
+    assert {"--master_addr=2001:db8::1", "--master_port=70", "--node_rank=1"} <= {*argv}
     flags = decided(TENSORFLOW, facts).processes[0].argv
     assert "--worker_hosts=[2001:db8::1]:70,[2001:db8::2]:70,[2001:db8::3]:70" in flags
 
 
-def test_torchrun_reaches_others_by_its_address_by_its_name_or_by_its_hosts() -> None:
-    named = replace(FACTS, topology=THREE)
-    routed = replace(named, network=Network(address="192.0.2.1"))
-    unlisted = replace(FACTS, topology=replace(THREE, hosts=()), host="me")
-    for facts, expected in ((named, "w1"), (routed, "192.0.2.1"), (unlisted, "me")):
-        assert (
-            f"--local_addr={expected}"
-            in decided(ENGINES["torchrun"], facts, environments=by("torchrun")).processes[0].argv
-        )
+def test_the_ranks_of_torchrun_follow_the_nodes() -> None:
+    for index in range(3):
+        facts = replace(FACTS, topology=replace(THREE, index=index))
+        argv = decided(ENGINES["torchrun"], facts, environments=by("torchrun")).processes[0].argv
+        assert {"--rdzv_backend=static", f"--node_rank={index}", "--master_addr=w0"} <= {*argv}
 
 
 def test_torchrun_writes_no_ranks_where_there_is_one_or_where_none_are_wanted() -> None:
@@ -334,12 +329,8 @@ def test_msrun_finds_the_interpreter_that_was_named() -> None:
 
 def test_old_torchruns_get_no_option_that_they_lack() -> None:
     for name, old in (("torchrun-1", True), ("torchrun", False)):
-        for topology in (Topology(), THREE):
-            facts = replace(FACTS, topology=topology)
-            argv = decided(ENGINES[name], facts, environments=by("torchrun")).processes[0].argv
-            assert any(token.startswith("--local_addr=") for token in argv) != old
-    unnamed = decided(None, replace(FACTS, topology=THREE), environments=by("torchrun")).processes[0].argv
-    assert "--rdzv_backend=c10d" in unnamed
+        argv = decided(ENGINES[name], FACTS, environments=by("torchrun")).processes[0].argv
+        assert any(token.startswith("--local_addr=") for token in argv) != old
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

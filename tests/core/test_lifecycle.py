@@ -494,6 +494,15 @@ def test_a_boot_process_that_had_failed_before_is_the_cause_and_the_other_node_i
     assert cause.evidence == ("worker-1 failed while training",)
 
 
+def test_a_boot_process_that_failed_for_want_of_a_node_that_is_gone_names_it() -> None:
+    gone = PeerEnded(1, Failure(71, Cause(code="peer-lost", message="worker-1 was lost", action="look")))
+    state, _ = play((0, Entered(RUN)), (1, Started(7)), (2, Exited(7, 1)), (3, gone), (4, Entered(SYNC)))
+    assert how(state) == ("Failed", 1, "peer-lost")
+    cause = outcome(state).cause
+    assert cause is not None
+    assert cause.evidence == ("Here the boot process ended with exit code 1.",)
+
+
 def test_a_node_that_ends_after_this_ones_training_changes_nothing_here() -> None:
     state, actions = play(*trained(), (60, Entered(SYNC)), (61, FAILED), (62, Finished()))
     assert (how(state), actions) == (("Completed", 0, None), list(TOLD))

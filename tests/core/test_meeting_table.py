@@ -297,6 +297,42 @@ def test_what_was_lost_may_tell_itself_what_had_happened() -> None:
     assert told(made.hear(2, FAILED, 61.0), 1) == [Ended(number=2, parting=FAILED)]
 
 
+def test_a_failure_is_blamed_on_the_node_whose_connection_was_gone_by_then() -> None:
+    broken = Parting(how="failed", during="training", exit_code=1, code="boot-failed", message="gloo lost a rank.")
+    made = released()
+    made.gone(2, 5.0, by_itself=True)
+    [ended] = [word for word in told(made.hear(1, broken, 6.0), 1) if isinstance(word, Ended)]
+    assert (ended.number, ended.parting.code) == (2, "peer-lost")
+    assert ended.parting.message == "its connection was gone when worker-1 failed (gloo lost a rank)."
+    assert made.ended == ended
+
+
+def test_a_failure_is_nobody_elses_while_all_are_there_or_have_left() -> None:
+    broken = Parting(how="failed", during="training", exit_code=1, code="boot-failed", message="m")
+    made = released()
+    made.hear(2, DONE, 4.0)
+    made.gone(2, 5.0, by_itself=True)
+    made.gone(1, 5.0, by_itself=True)
+    made.hear(1, broken, 6.0)
+    assert made.ended == Ended(number=1, parting=broken)
+    made.hear(0, broken, 7.0)
+    assert made.ended == Ended(number=1, parting=broken)
+    staging = called()
+    staging.gone(2, 1.0, by_itself=True)
+    staging.hear(1, FAILED, 2.0)
+    assert staging.ended == Ended(number=1, parting=FAILED)
+
+
+def test_who_was_given_up_and_comes_back_is_told_so() -> None:
+    made = released()
+    made.gone(2, 0.0, by_itself=True)
+    passes(made, 0.0, 60.0, 1)
+    assert made.standing(2) == (Released(), made.ended)
+    failed = released()
+    failed.hear(2, FAILED, 1.0)
+    assert failed.standing(2) == (Released(),)
+
+
 # who comes twice
 
 

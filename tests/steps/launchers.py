@@ -149,10 +149,11 @@ class Between:
         with suppress(OSError):
             while True:
                 caller, _ = self._door.accept()
-                if not self._open.is_set():
+                there = socket.socket()
+                if not self._open.is_set() or there.connect_ex(("127.0.0.1", self._to)):
                     caller.close()
+                    there.close()
                     continue
-                there = socket.create_connection(("127.0.0.1", self._to))
                 self._pairs.append((caller, there))
                 for one, other in ((caller, there), (there, caller)):
                     self._threads.append(threading.Thread(target=self._pass_on, args=(one, other), daemon=True))

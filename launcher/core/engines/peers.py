@@ -18,14 +18,6 @@ def several(start: Start) -> bool:
     return start.facts.topology.workers > 1
 
 
-def own_address(start: Start) -> str:
-    """How the other nodes reach this one: its address on the way to worker-0, else its name among theirs."""
-    here = start.facts.topology
-    if start.facts.network is not None:
-        return start.facts.network.address
-    return here.hosts[here.index] if here.hosts else start.facts.host
-
-
 def workers(start: Start, engine: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of all workers, and what is pending about them. Raises PlanError where nobody told them."""
     here = start.facts.topology

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launcher.core.enginename import engine_name
-from launcher.core.engines.peers import THIS_NODE, own_address, per_node, several
+from launcher.core.engines.peers import THIS_NODE, per_node, several
 from launcher.core.engines.start import Engaged, Launch, boot, replaced
 from launcher.core.interfaces import at
 
@@ -63,27 +63,20 @@ def _meeting(start: Start) -> tuple[str, ...]:
     """Where torchruns meet.
 
     On one node at a port that is free, on the loopback address: two jobs of one host do not clash, and no name need
-    resolve. On several, who hosts is said outright: left to itself, torchrun compares host names, and hangs where all
-    hosts have the same one; and its own address is given, for others would be told this host's own idea of its name.
+    resolve. On several by the nodes' own numbers: torchrun's dynamic rendezvous (c10d) gives out ranks by the nodes'
+    addresses as text, so that rank 0 lands anywhere, and hangs where all hosts have one name.
     """
-    here, patience = start.facts.topology, f"{start.facts.settings.meeting.peers_s:.0f}"
+    here = start.facts.topology
     if not several(start):
+        # releases before 2.0 have no --local_addr
         own = () if _is_old(start) else (f"--local_addr={THIS_NODE}",)
         return ("--rdzv_backend=c10d", f"--rdzv_endpoint={THIS_NODE}:0", "--rdzv_conf=is_host=1", *own)
-    if _is_old(start):
-        # These have no --local_addr, and would tell the others a name that only this host knows.
-        return (
-            "--rdzv_backend=static",
-            f"--node_rank={here.index}",
-            f"--master_addr={here.master}",
-            f"--master_port={here.port}",
-        )
     return (
-        "--rdzv_backend=c10d",
-        f"--rdzv_endpoint={at(here.master, here.port)}",
-        # read_timeout: until worker-0, which may be the slowest to import torch, listens at all
-        f"--rdzv_conf=is_host={int(here.index == 0)},join_timeout={patience},read_timeout={patience}",
-        f"--local_addr={own_address(start)}",
+        "--rdzv_backend=static",
+        f"--node_rank={here.index}",
+        f"--master_addr={here.master}",
+        f"--master_port={here.port}",
+        f"--rdzv_conf=timeout={start.facts.settings.meeting.peers_s:.0f}",
     )
 
 

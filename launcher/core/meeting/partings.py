@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from launcher.core.errors import Exit
 from launcher.core.lifecycle import Failure, PeerEnded, Phase
 from launcher.core.meeting.words import Parting
-from launcher.core.outcome import boot_failure
+from launcher.core.outcome import LOST, boot_failure
 from launcher.core.record import Cause
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def peer_ended(names: Sequence[str], number: int, parting: Parting) -> PeerEnded
     """What another node's end is to this one."""
     name = names[number]
     how = {"failed": "failed", "stopped": "was stopped", "lost": "was lost"}.get(parting.how)
-    code = {"failed": "peer-failed", "stopped": "peer-stopped", "lost": "peer-lost"}.get(parting.how, parting.code)
+    code = {"failed": "peer-failed", "stopped": "peer-stopped", "lost": LOST}.get(parting.how, parting.code)
     message = f"{name} {how} while {parting.during}: {parting.message}" if how else parting.message
     action = {
         "failed": f"Look in the log and the run.json of {name}. {parting.action}",
@@ -76,7 +76,7 @@ def apart(code: str, message: str, action: str, exit_code: int = Exit.NODE) -> P
 
 def lost(during: During, why: str) -> Parting:
     """The end of a node of which nothing is heard any more."""
-    return Parting(how="lost", during=during, exit_code=Exit.NODE, code="peer-lost", message=f"{why}.")
+    return Parting(how="lost", during=during, exit_code=Exit.NODE, code=LOST, message=f"{why}.")
 
 
 def _stopped(state: State, stop: Stop) -> Parting:

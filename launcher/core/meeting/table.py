@@ -106,8 +106,8 @@ class Table:
         found: list[Word] = []
         if self.released:
             found += [*self._offers(), Released()]
-        if self.ended is not None and self.ended.number != number:
-            found.append(self.ended)
+        if self.ended is not None and (self.ended.number != number or self.ended.parting.how == "lost"):
+            found.append(self.ended)  # who was given up and comes back trains with nobody
         if self.over and self._seats[number].serves:
             found.append(Over())
         return tuple(found)
@@ -171,11 +171,22 @@ class Table:
         self._seats[number].parting = parting
         noted: Notes = (((number,), Noted()),)
         if parting.how != "done":
-            return noted if self.over else (*noted, *self.end(number, parting))
+            return noted if self.over else (*noted, *self._blamed(number, parting), *self.end(number, parting))
         if self.over or any(not seat.serves and seat.parting is None for seat in self._seats):
             return noted
         self.over = True
         return (*noted, (tuple(number for number, seat in enumerate(self._seats) if seat.serves), Over()))
+
+    def _blamed(self, number: int, parting: Parting) -> Notes:
+        """Blame a failure in training on a node whose connection was gone by then: the training missed it first."""
+        if parting.how != "failed" or parting.during != "training" or self.ended is not None:
+            return ()
+        gone = (one for one in self._others if not self._seats[one].here and self._seats[one].parting is None)
+        other = next((one for one in gone if one != number), None)
+        if other is None:
+            return ()
+        why = f"its connection was gone when {self._names[number]} failed ({parting.message.rstrip('.')})"
+        return self._lost(other, why)
 
     def _forgive(self, now: float) -> None:
         """Count no time in which this launcher itself stood still: nobody could be heard then."""
