@@ -103,7 +103,7 @@ class Company:
 
     def _say(self, word: Parting) -> None:
         """Tell the others, and no secret of the job with it."""
-        secrets = self._world.secrets
+        secrets = self._report.secrets
         told = msgspec.structs.replace(word, message=mask(word.message, secrets), action=mask(word.action, secrets))
         self._said = told
         self._meeting.part(told)

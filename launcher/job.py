@@ -15,7 +15,7 @@ from launcher.closing import conclude, publish, tell
 from launcher.core import events
 from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Phase
-from launcher.core.redact import is_secret
+from launcher.core.redact import is_secret, secret_values, spellings
 from launcher.installing import as_it_is, install
 from launcher.papers import lay_down
 from launcher.report import Report
@@ -70,10 +70,11 @@ def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
         _check(plan, world, report, desk)
         staged = _stage(plan, world, report, desk, occupancy)
         added = install(plan, world, report, desk)
+        _hide(added, world, report)
         _meet(plan, report, desk, others)
-        secrets = [each.encode(errors="surrogateescape") for each in world.secrets]
+        secrets = _as_bytes(report.secrets)
         baseline = staged.baseline if staged else {}
-        journal = _journal(plan, world) if desk.state.going else None
+        journal = _journal(plan, world, report) if desk.state.going else None
         sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
         began, found = _supervise(_with(plan, added), world, report, desk, sync)
         if others is not None:
@@ -178,6 +179,18 @@ def _keys(plan: Plan) -> ModuleType | None:
     return ssh
 
 
+def _hide(added: Mapping[str, str], world: World, report: Report) -> None:
+    """Let no secret leave that the script before the boot processes has set."""
+    hidden = spellings(secret_values(added.items()))
+    if hidden:
+        report.hide(hidden)
+        world.log.hide(_as_bytes(hidden))
+
+
+def _as_bytes(secrets: Sequence[str]) -> list[bytes]:
+    return [each.encode(errors="surrogateescape") for each in secrets]
+
+
 def _with(plan: Plan, added: Mapping[str, str]) -> Plan:
     """The plan as the boot processes are started: with what the script before them set."""
     if not added:
@@ -186,10 +199,10 @@ def _with(plan: Plan, added: Mapping[str, str]) -> Plan:
     return msgspec.structs.replace(plan, processes=processes)
 
 
-def _journal(plan: Plan, world: World) -> Journal:
+def _journal(plan: Plan, world: World, report: Report) -> Journal:
     """A journal of this run's own: until it trains, that of an earlier run may still be wanted."""
     hidden = [name for name, value in world.environ.items() if is_secret(name, value)]
-    return begin(plan.files.uploads, hidden, world.secrets)
+    return begin(plan.files.uploads, hidden, report.secrets)
 
 
 def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> tuple[bool, Cause | None]:
@@ -218,7 +231,7 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     report.event(events.training_finished(plan.node.task, code), "Error" if code else "Info")
     if plan.serves and desk.state.over:
         return True, None  # however it ended when it was asked to
-    return True, why(ended, desk.first_failed, (before, after), plan.language, world.secrets)
+    return True, why(ended, desk.first_failed, (before, after), plan.language, report.secrets)
 
 
 def _sync(world: World, report: Report, desk: Desk, sync: Sync) -> None:

@@ -52,6 +52,15 @@ class Report:
         self._put(write_whole, plan.files.plan, to_json(self._plan, secrets))
         self._put(write_whole, plan.files.events, b"")
 
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What is masked in all that leaves."""
+        return self._secrets
+
+    def hide(self, secrets: Sequence[str]) -> None:
+        """Mask these as well from here on."""
+        self._secrets = (*self._secrets, *secrets)
+
     def event(self, message: str, level: Level = "Info") -> None:
         """Note a moment in the service's words: one line of events.jsonl, and one of the log."""
         message = mask(message, self._secrets)

@@ -63,6 +63,11 @@ class LogFile:
         """Bytes of a flood that are not in the file."""
         return self._flood.dropped
 
+    def hide(self, secrets: Sequence[bytes]) -> None:
+        """Part no segment inside these either; for the main thread, before anybody writes them."""
+        self.secrets = by_line((*self.secrets, *secrets))
+        self._seams = Seams(self.secrets)
+
     def write(self, chunk: bytes | memoryview) -> None:
         """Append all of it, in one piece among other threads' pieces, unless it is a flood."""
         rest = memoryview(chunk)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,3 +40,15 @@ def test_numbers_are_no_secrets(local_rig: Rig) -> None:
     local_rig.code("import sys; print(sys.argv[-1])")
     local_rig.algorithm["parameters"] = [{"name": "max_token", "value": "512000000"}]
     assert local_rig.run().run_json["command"]["argv"][-1] == "--max_token=512000000"
+
+
+def test_a_secret_that_the_script_before_the_boot_file_sets_never_leaves(local_rig: Rig) -> None:
+    local_rig.algorithm["engine"] = {"engine_name": "Ascend-Powered-Engine"}
+    script = f"export HUB_TOKEN={VALUE}\n".encode()
+    local_rig.code("import os, sys; sys.exit(os.environ['HUB_TOKEN'])", {"ma-pre-start.sh": script})
+    result = local_rig.run()
+    assert VALUE in result.err  # the boot file's own words, byte for byte
+    for name, content in local_rig.stored("log/").items():
+        assert VALUE.encode() not in content, name
+    assert VALUE not in json.dumps(result.run_json)
+    assert "******" in result.run_json["cause"]["message"] + str(result.run_json["cause"]["evidence"])
