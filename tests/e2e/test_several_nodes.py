@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,9 +88,7 @@ class Nodes:
     def __init__(self, rig: Rig, stack: ExitStack) -> None:
         self.rig = rig
         self._stack = stack
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self._port = found.getsockname()[1]
+        self._port = free_port()
 
     def root(self, name: str) -> Path:
         return self.rig.folder / name
@@ -204,8 +202,8 @@ def test_nodes_that_are_all_stopped_end_by_their_own_signals(nodes: Nodes) -> No
 def test_a_node_that_waits_for_the_others_can_be_stopped(nodes: Nodes) -> None:
     first = nodes.start(0)
     assert first.process.stderr is not None
-    while "waiting for 1 other nodes" not in first.process.stderr.readline():
-        pass
+    while "waiting for 1 other nodes" not in (line := first.process.stderr.readline()):
+        assert line, "it ended by itself"
     first.process.send_signal(signal.SIGTERM)
     assert first.end() == 143
     assert first.cause[0] == "interrupted"
@@ -301,10 +299,8 @@ def test_mpirun_reaches_the_other_node_which_ends_well_with_it(nodes: Nodes) -> 
         pytest.skip(f"needs root, OpenMPI and OpenSSH; missing: {missing}")
     nodes.rig.code(RANKS)
     nodes.rig.algorithm["engine"] = {"engine_name": "Horovod", "engine_version": "horovod_0.20.0"}
-    with socket.socket() as found:
-        found.bind(("127.0.0.2", 0))
-        port = found.getsockname()[1]
-    told = {"VC_WORKER_HOSTS": "127.0.0.1,127.0.0.2", "LAUNCHER_PROCESSES": "1", "LAUNCHER_SSH_PORT": str(port)}
+    port = str(free_port("127.0.0.2"))
+    told = {"VC_WORKER_HOSTS": "127.0.0.1,127.0.0.2", "LAUNCHER_PROCESSES": "1", "LAUNCHER_SSH_PORT": port}
     first, second = (nodes.begin(index, {**told, "VC_TASK_INDEX": str(index)}) for index in (0, 1))
     assert [first.end(), second.end()] == [0, 0], (first.err, second.err)
     said = sorted(line.partition("rank ")[2] for line in first.out.splitlines() if "rank " in line)

@@ -12,6 +12,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from launcher.adapters.clock import SystemClock
 from launcher.core import plan
 from launcher.core.lifecycle import Event, PeerEnded
@@ -30,13 +32,8 @@ NONCE = "a" * 64
 E = TypeVar("E", bound=Event)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens at, and that the kernel gives to nobody by itself while it is held."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as found:
-        found.bind((host, 0))
-        port: int = found.getsockname()[1]
-        return port
+SLOW = msgspec.structs.replace(QUICK, lost_s=600.0, silent_s=600.0)
+"""Nobody is lost, however long a busy machine takes."""
 
 
 def known(

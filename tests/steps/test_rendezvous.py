@@ -13,7 +13,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from launchers import NONCE, QUICK, Between, Launcher, Process, free_port, known, until
+from launchers import NONCE, QUICK, SLOW, Between, Launcher, Process, known, until
+from ports import free_port
 from threadless import no_threads
 
 from launcher.adapters.clock import SystemClock
@@ -76,7 +77,7 @@ def test_they_meet_over_ipv6(opened: ExitStack) -> None:
     try:
         port = free_port("::1")
     except OSError:
-        pytest.skip("this machine has no IPv6")
+        pytest.skip("this machine has no IPv6 on loopback")
     launchers = [Launcher(known(number, 2, port, host="::1")) for number in range(2)]
     for each in launchers:
         opened.callback(each.close)
@@ -187,9 +188,9 @@ def test_a_name_that_nobody_knows_is_told(opened: ExitStack) -> None:
 
 def test_a_connection_that_is_cut_is_made_again_and_nothing_is_forgotten(opened: ExitStack) -> None:
     port = free_port()
-    number_0 = Launcher(known(0, 3, port))
+    number_0 = Launcher(known(0, 3, port), SLOW)
     between = Between(port)
-    far, near = Launcher(known(1, 3, between.port)), Launcher(known(2, 3, port))
+    far, near = Launcher(known(1, 3, between.port), SLOW), Launcher(known(2, 3, port), SLOW)
     for each in (number_0, far, near, between):
         opened.callback(each.close)
     far.meeting.ready("of far")
@@ -211,9 +212,9 @@ def test_a_connection_that_is_cut_is_made_again_and_nothing_is_forgotten(opened:
 
 def test_a_failure_that_could_not_be_told_at_once_is_told_later(opened: ExitStack) -> None:
     port = free_port()
-    number_0 = Launcher(known(0, 2, port))
+    number_0 = Launcher(known(0, 2, port), SLOW)
     between = Between(port)
-    far = Launcher(known(1, 2, between.port))
+    far = Launcher(known(1, 2, between.port), SLOW)
     for each in (number_0, far, between):
         opened.callback(each.close)
     until(lambda: far.guest._host is not None)
