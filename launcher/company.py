@@ -67,11 +67,12 @@ class Company:
     def outlast(self) -> None:
         """Wait for those who are not done yet, where that is this node's part.
 
-        A server that has ended well waits for the workers' own word; number 0 stays as long as somebody serves, who
-        has to hear from it that the workers are done. What ended this node is told to who comes a little late, too.
+        A server that has ended well waits for the workers' own word; number 0 stays as long as somebody trains or
+        serves, who has to hear from it that the workers are done, or that one has failed. What ended this node is told
+        to who comes a little late, too.
         """
         desk = self._desk
-        if self._plan.serves and desk.state.boot_code == 0 and not desk.state.over:
+        if self._plan.serves and desk.state.boot_code == 0 and not desk.state.over and self._said is None:
             by = self._world.clock.monotonic() + SERVED_S
             desk.until(Phase.REPORT, lambda: desk.state.over or self._is_leaving(), by)
             state, cause = desk.state, desk.outcome().cause
@@ -79,8 +80,9 @@ class Company:
                 self._say(failed("training", Failure(Exit.NODE, cause)))
         elif self._meeting.needed:
             self._report.phase("wait")
-            serving = desk.state.released and not self._failed()
-            late = None if serving else self._world.clock.monotonic() + LATE_S
+            self._report.event(f"[{self._plan.node.task}] Waiting for the other nodes, which have not ended yet.")
+            trained = desk.state.released and not self._failed()
+            late = None if trained else self._world.clock.monotonic() + LATE_S
             desk.until(Phase.REPORT, lambda: not self._meeting.needed or desk.state.end_by is not None, late)
 
     def defect(self, error: BaseException) -> None:

@@ -86,7 +86,7 @@ def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
     tell(world.log, report, desk, found)
     if plan.log_target is not None:
         publish(plan, report, desk, sync, found)
-    return conclude(report, desk, found)
+    return report.shown(conclude(report, desk, found))
 
 
 def _company(plan: Plan, world: World, report: Report, desk: Desk) -> AbstractContextManager[Company | None]:

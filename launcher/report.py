@@ -117,6 +117,10 @@ class Report:
             message = termination_message(self._masked_outcome(), self._unsaved())
             self._put(write_where_asked, self._plan.files.termination, message)
 
+    def shown(self, outcome: Outcome) -> Outcome:
+        """An outcome as it may leave: without secrets, those included that came to be known during the run."""
+        return msgspec.convert(masked(msgspec.to_builtins(outcome), self._secrets), Outcome)
+
     @property
     def outcome(self) -> Outcome | None:
         """How it went, if that was told."""
@@ -152,7 +156,7 @@ class Report:
     def _masked_outcome(self) -> dict[str, Any]:
         if self._outcome is None:
             return {"phase": "Abnormal", "exit_code": None, "cause": None}
-        return dict(masked(msgspec.to_builtins(self._outcome), self._secrets))
+        return dict(msgspec.to_builtins(self.shown(self._outcome)))
 
     def _document(self) -> bytes:
         plan, outcome = self._plan, self._masked_outcome()

@@ -64,7 +64,7 @@ def _of_job(wanted: Request, environ: Mapping[str, str]) -> tuple[Iterator[Item]
     from launcher.precheck import constraint_items, job_items
 
     ready = prepare(wanted, environ, preview=True)  # nobody is waited for
-    need_store(ready)
+    need_store(ready.plan, ready.opened)
     for warning in ready.plan.warnings:
         say(f"warning: {warning}")
     interpreter = interpreter_of(ready.plan, environ)

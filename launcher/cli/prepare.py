@@ -62,7 +62,9 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...],
     facts = gather(completed.job, request, environ, settings, opened.facts, preview=preview)
     if waits(completed.job, facts):
         # A job that cannot be is refused before anybody is waited for.
-        decide(completed.job, msgspec.structs.replace(facts, preview=True), (), completed.requirements)
+        early = decide(completed.job, msgspec.structs.replace(facts, preview=True), (), completed.requirements)
+        if not preview:
+            need_store(early, opened)
         facts = meet(completed.job, facts)
     warnings = [*opened.warnings, *map(str, completed.warnings)]
     plan = decide(completed.job, facts, warnings, completed.requirements)
@@ -71,13 +73,12 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...],
     return Ready(plan=plan, topology=facts.topology, opened=opened, settings=settings, secrets=secrets)
 
 
-def need_store(ready: Ready) -> None:
+def need_store(plan: Plan, opened: Opened) -> None:
     """Refuse a plan that needs a store where none was given. Raises PlanError."""
-    plan = ready.plan
     places = [plan.code.source] if plan.code and plan.code.source else []
     places += [each.source for each in plan.inputs] + [each.target for each in plan.outputs]
     places += [plan.log_target] if plan.log_target else []
-    if places and ready.opened.store is None:
+    if places and opened.store is None:
         raise PlanError(
             f"{places[0].url} is in an object store, and none is known",
             code="store-unknown",

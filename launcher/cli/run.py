@@ -147,7 +147,7 @@ class _Begun(Struct, frozen=True, kw_only=True):
 def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _Begun:
     """Decide, and make the log's folder this launcher's alone and clean."""
     ready = prepare(request(environ, options), environ)
-    need_store(ready)
+    need_store(ready.plan, ready.opened)
     secrets = spellings(plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets())))
     folder = os.path.dirname(ready.plan.files.log)
     disk.make_folder(ready.plan.root, folder)

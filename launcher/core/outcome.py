@@ -18,10 +18,6 @@ UNEXPLAINED = ("boot-failed", "boot-killed")
 """What is known of a boot process that failed before anybody has looked for the cause: that it ended, or was ended."""
 
 
-LOST = "peer-lost"
-"""What a node's end is to the others when nothing is heard of it any more."""
-
-
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended, for run.json, the termination message and the exit code."""
 
@@ -118,7 +114,7 @@ def _ended_by_a_peer(state: State, peer: PeerEnded) -> Outcome:
 
 def _lost(state: State) -> Cause | None:
     """A node that was gone when the boot process failed is why it did: the training missed it before anybody else."""
-    if state.peer is None or state.peer.failure.cause.code != LOST:
+    if state.peer is None or not state.peer.lost:
         return None
     cause = state.peer.failure.cause
     return msgspec.structs.replace(cause, evidence=(*cause.evidence, f"Here {_how_it_ended(state)}."))

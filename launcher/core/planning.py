@@ -42,7 +42,7 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         job=scene.job,
         node=scene.node,
         root=facts.root,
-        folders=_folders(layout, engaged),
+        folders=_folders(scene, engaged),
         code=code,
         inputs=scene.inputs if moves else (),
         outputs=scene.outputs if moves else (),
@@ -110,9 +110,12 @@ def _without_cache(facts: Facts, layout: Layout, channels: Sequence[Channel]) ->
     return msgspec.structs.replace(facts, cache=False) if held else facts
 
 
-def _folders(layout: Layout, engaged: Engaged) -> tuple[str, ...]:
+def _folders(scene: Scene, engaged: Engaged) -> tuple[str, ...]:
+    layout = scene.layout
     scratch = (layout.cache,) if layout.root != "/" else ()
-    return (layout.mount, layout.job_dir, layout.log_dir, *scratch, *engaged.folders)
+    # a parameter server is told of the same outputs, and may write there; it stays on the node
+    local = tuple(each.path for each in scene.outputs) if scene.node.role == "ps" else ()
+    return (layout.mount, layout.job_dir, layout.log_dir, *scratch, *local, *engaged.folders)
 
 
 def _cards(job: Job, facts: Facts) -> int | None:

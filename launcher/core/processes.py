@@ -15,6 +15,8 @@ from launcher.core.interfaces import unmatched
 from launcher.core.plan import Process
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from launcher.core.plan import Code
     from launcher.core.spec import JobAlgorithm
 
@@ -50,9 +52,10 @@ def boot_processes(
             rank=each.rank,
             local_rank=each.local_rank,
             argv=each.argv,
-            env={**promised, **each.env, **channels, **start.user},
+            env={**promised, **each.env, **channels, **_but(start.user, each.fixed)},
             cwd=each.cwd or working or scene.code or scene.layout.mount,
-            log=f"{scene.layout.log_dir}/{each.log}" if each.log else None,
+            # a node's only process writes the job's own log
+            log=f"{scene.layout.log_dir}/{each.log}" if each.log and len(engaged.launches) > 1 else None,
         )
         for each in engaged.launches
     )
@@ -60,6 +63,10 @@ def boot_processes(
         _check_sizes(process)
     warnings = (*engaged.warnings, *unmatched({**promised, **start.said}, scene.facts.network))
     return engine, replace(engaged, warnings=warnings), processes
+
+
+def _but(variables: Mapping[str, str], fixed: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name not in fixed}
 
 
 def _engaged(engine: str, start: Start) -> Engaged:

@@ -85,7 +85,9 @@ def mask_env(env: Mapping[str, str], secrets: Sequence[str] = ()) -> dict[str, s
 def redact(plan: Plan, known: Iterable[str] = ()) -> Plan:
     """The plan as it may be shown and stored."""
     secrets = plan_secrets(plan, known)
-    return msgspec.structs.replace(plan, processes=tuple(_redact_process(each, secrets) for each in plan.processes))
+    meeting = plan.rendezvous and msgspec.structs.replace(plan.rendezvous, nonce=MASK)
+    processes = tuple(_redact_process(each, secrets) for each in plan.processes)
+    return msgspec.structs.replace(plan, processes=processes, rendezvous=meeting)
 
 
 def masked(value: Any, secrets: Sequence[str]) -> Any:

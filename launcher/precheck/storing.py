@@ -98,14 +98,24 @@ class StoreLooks:
         at = folder.child(f"{OWN}/precheck-{self._plan.node.task}")
         body = f"put by the pre-check of {self._plan.node.task}, to be deleted at once\n".encode()
         before = seconds(self._clock.now())
-        self._tried(lambda: self._store.put(at, iter((body,)), len(body)), stopped)
-        self._note(at, before, seconds(self._clock.now()))
         try:
-            self._tried(lambda: self._store.remove(at), stopped)
-        except StoreError as error:
-            said = f"{folder.url} takes objects, but {at.key} cannot be deleted: {error}"
-            return Item(name=name, state="warned", said=said, action=error.action)
+            self._tried(lambda: self._store.put(at, iter((body,)), len(body)), stopped)
+            self._note(at, before, seconds(self._clock.now()))
+        finally:
+            # in its own time, whoever stops meanwhile: it may be there even where no answer came
+            left = self._removed(at)
+        if left is not None:
+            said = f"{folder.url} takes objects, but {at.key} cannot be deleted: {left}"
+            return Item(name=name, state="warned", said=said, action=left.action)
         return Item(name=name, state="ok", said=f"{folder.url} takes objects")
+
+    def _removed(self, at: Location) -> StoreError | None:
+        """Take the probe away; why it is still there."""
+        try:
+            self._tried(lambda: self._store.remove(at), lambda: False)
+        except StoreError as error:
+            return error
+        return None
 
     def _note(self, at: Location, before: float, after: float) -> None:
         """Keep how far this node's clock is from when the store says that it was given an object."""

@@ -58,6 +58,7 @@ class Meeting:
         self._ear = Ear(known.names, known.number, hear, tell)
         side = Guest if known.number else Host
         self._side = side(known, self._post, self._ear, clock, rhythm or Rhythm())
+        self._broken = False
         self._thread = threading.Thread(target=self._run, name="rendezvous", daemon=True)
 
     def open(self) -> None:
@@ -86,7 +87,7 @@ class Meeting:
     @property
     def needed(self) -> bool:
         """Whether somebody has still to hear a word that only this node can say."""
-        return self._thread.is_alive() and self._side.waited_for
+        return not self._broken and self._thread.is_alive() and (self._post.waiting or self._side.waited_for)
 
     def close(self) -> None:
         """Leave, in less than a second whoever else is still there."""
@@ -99,6 +100,7 @@ class Meeting:
             self._side.run()
         except Exception:  # noqa: BLE001 - a thread's edge: the run ends with it
             _log.exception("the rendezvous ended by a defect")
+            self._broken = True
             self._ear.hear(PeerEnded(self._number, Failure(Exit.DEFECT, DEFECT)))
         finally:
             self._post.close()

@@ -51,7 +51,11 @@ def call(known: Rendezvous, session: str, rhythm: Rhythm, wait: Await) -> Reache
         raise Broken(f"its name could not be resolved ({error.strerror or error})", by_itself=False) from error
     last = Broken("its name has no address")
     for family, address in found:
-        channel = Channel(connection := socket.socket(family, socket.SOCK_STREAM), rhythm.dead_s)
+        try:
+            connection = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise Broken(f"this node has no socket for it ({error.strerror})", by_itself=False) from error
+        channel = Channel(connection, rhythm.dead_s)
         try:
             _reach(connection, address, rhythm.hello_s, wait)
             return _greet(channel, known, session, rhythm.hello_s, wait)

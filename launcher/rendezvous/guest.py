@@ -133,11 +133,13 @@ class Guest:
             left = max(0.0, self._close_by - self._clock.monotonic())
             seconds = left if seconds is None else min(seconds, left)
         found = self._selector.select(seconds)
-        for letter in self._post.take():
+        letters = self._post.take()
+        for letter in letters:
             if isinstance(letter, Ready):
                 self._ready = letter
             else:
                 self._parting, self._noted = letter, False
+        self._post.handled(len(letters))
         return any(key.fileobj is not self._post for key, _ in found)
 
     # calling
@@ -233,6 +235,8 @@ class Guest:
             self._known_there = True
             self._ear.stir()
         if isinstance(word, Farewell):
+            if not self._released:
+                self._lose("its launcher left before all nodes were ready")
             self._leave_alone()
         self._free = self._free or isinstance(word, Noted | Farewell | Over | Ended)
         self._released = self._released or isinstance(word, Released)

@@ -16,7 +16,7 @@ from launcher.core.meeting.partings import apart
 from launcher.core.meeting.table import Table
 from launcher.core.meeting.words import GUEST, Farewell, Parting, Ping, heard, line
 from launcher.rendezvous.channel import Broken, Channel
-from launcher.rendezvous.listening import Occupied, listening, only_here, shown, where
+from launcher.rendezvous.listening import Passing, listening, only_here, shown, where
 from launcher.rendezvous.reception import SPARE, Caller, Reception
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Host:
         try:
             return listening(host, port), ""
         except LauncherError as error:
-            if isinstance(error, Occupied) and self._clock.monotonic() < self._busy_until:
+            if isinstance(error, Passing) and self._clock.monotonic() < self._busy_until:
                 return [], str(error)
             self._tell(self.table.end(0, apart(error.code, str(error), error.action, error.exit_code)))
             return [], ""
@@ -136,14 +136,16 @@ class Host:
             elif key.fileobj is not self._post:
                 self._take_callers(key.fileobj)  # type: ignore[arg-type]
         now = self._clock.monotonic()
-        for letter in self._post.take():
+        letters = self._post.take()
+        for letter in letters:
             self._tell(self.table.hear(0, letter, now))
+        self._post.handled(len(letters))
         for caller in self._reception.late(now):
             self._turn_away(caller, "it said nothing in time")
         self._hear_again(now)
         self._tell(self.table.beat(now))
-        if self.table.over:
-            self._ear.stir()  # somebody who still serves may have been lost
+        if self.table.over or self.table.ended is not None:
+            self._ear.stir()  # somebody who still serves, or is missed, may have come or been lost
 
     def _take_callers(self, listener: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -168,8 +170,9 @@ class Host:
         if oldest is not None:
             self._turn_away(oldest, "it said nothing, and others came")
             return
-        if self._deaf_until is None:
-            self._ear.say(f"worker-0 cannot take another call: {error.strerror}; raise its ulimit -n", "Warning")
+        if self._deaf_until is not None:
+            return  # another door rang in the same moment
+        self._ear.say(f"worker-0 cannot take another call: {error.strerror}; raise its ulimit -n", "Warning")
         self._deaf_until = self._clock.monotonic() + AGAIN_S
         for each in self._listeners:
             self._selector.unregister(each)
@@ -259,7 +262,7 @@ class Host:
         self._selector.unregister(self._post)
         for each in self._listeners if self._deaf_until is None else ():
             self._selector.unregister(each)
-        if self.table.waited_for and self.table.ended is None:
+        if self.table.serving and self.table.ended is None:
             why = "it left before the other workers were done."
             parting = Parting(how="stopped", exit_code=143, code="interrupted", message=why)
             self._tell(self.table.end(0, parting))

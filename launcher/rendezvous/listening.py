@@ -16,8 +16,13 @@ BACKLOG = 4096
 """The kernel takes what it allows of it: a thousand nodes may call in one moment."""
 
 
-class Occupied(LauncherError):  # noqa: N818 - it may end by itself
-    """Somebody else listens there already."""
+class Passing(LauncherError):  # noqa: N818 - it may end by itself
+    """Somebody else listens there already, or the address is not this node's yet."""
+
+
+PASSING = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+"""A launcher that was just killed still has its port; an interface that has just come up checks its IPv6 address for a
+second or two; a name may still stand for the pod that was here before."""
 
 
 def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]]:
@@ -85,9 +90,8 @@ def _bound(family: int, address: tuple[str, int] | tuple[str, int, int, int]) ->
 
 def _refusal(host: str, port: int, refusals: list[OSError]) -> LauncherError:
     said = "; ".join(dict.fromkeys((error.strerror or str(error)).lower() for error in refusals))
-    kind = LauncherError
+    kind = Passing if any(error.errno in PASSING for error in refusals) else LauncherError
     if any(error.errno == errno.EADDRINUSE for error in refusals):
-        kind = Occupied
         action = "End what listens there, or set LAUNCHER_RENDEZVOUS_PORT to another port on all nodes."
     else:
         action = "Start node 0 on the machine of that name, or correct the name (--master, VC_WORKER_HOSTS)."

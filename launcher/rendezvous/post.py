@@ -18,6 +18,7 @@ class Post:
     def __init__(self) -> None:
         self._letters: deque[Ready | Parting] = deque()
         self._guard = threading.Lock()
+        self._dropped = self._handled = 0
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.over = False
 
@@ -27,8 +28,18 @@ class Post:
 
     def drop(self, letter: Ready | Parting) -> None:
         """Leave a word for the thread."""
+        self._dropped += 1
         self._letters.append(letter)
         self._ring()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a word was left that the thread has not dealt with yet."""
+        return self._dropped != self._handled
+
+    def handled(self, count: int) -> None:
+        """Note that so many words were dealt with; for the thread."""
+        self._handled += count
 
     def finish(self) -> None:
         """Ask the thread to come to an end."""

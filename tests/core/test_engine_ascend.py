@@ -57,6 +57,11 @@ def started(facts: Facts, *, cards: int | None = 8, **more: Any) -> Engaged:
     return ascend(start)
 
 
+def test_what_a_process_is_among_others_is_not_the_jobs_to_say() -> None:
+    for launch in started(facts(rank_table=two_by_eight())).launches:
+        assert launch.fixed == {"RANK_ID", "RANK_SIZE", "DEVICE_ID", "ASCEND_DEVICE_ID", "RANK_TABLE_FILE"}
+
+
 def facts(workers: int = 2, index: int = 1, **more: Any) -> Facts:
     here = Topology(count=workers, workers=workers, index=index, source="VC_WORKER_NUM")
     environ = more.pop("environ", {})

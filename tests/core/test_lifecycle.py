@@ -494,6 +494,16 @@ def test_a_boot_process_that_had_failed_before_is_the_cause_and_the_other_node_i
     assert cause.evidence == ("worker-1 failed while training",)
 
 
+def test_a_server_that_hears_that_all_is_over_before_it_has_started_is_stopped_as_soon_as_it_has() -> None:
+    state, actions = play((0, Entered(READY)), (1, Over()), (2, Entered(RUN)), state=SERVING)
+    assert (actions, state.stop_by) == ([], 16)
+    state, asked = decide(state, Started(7), 3)
+    assert asked == TOLD
+    state, _ = decide(state, Exited(7, 143, 15), 4)
+    state, _ = decide(decide(state, Entered(SYNC), 5)[0], Finished(), 6)
+    assert how(state) == ("Completed", 0, None)
+
+
 def test_a_boot_process_that_failed_for_want_of_a_node_that_is_gone_names_it() -> None:
     gone = PeerEnded(1, Failure(71, Cause(code="peer-lost", message="worker-1 was lost", action="look")))
     state, _ = play((0, Entered(RUN)), (1, Started(7)), (2, Exited(7, 1)), (3, gone), (4, Entered(SYNC)))

@@ -301,10 +301,25 @@ def test_a_failure_is_blamed_on_the_node_whose_connection_was_gone_by_then() -> 
     broken = Parting(how="failed", during="training", exit_code=1, code="boot-failed", message="gloo lost a rank.")
     made = released()
     made.gone(2, 5.0, by_itself=True)
-    [ended] = [word for word in told(made.hear(1, broken, 6.0), 1) if isinstance(word, Ended)]
+    made.beat(6.0)
+    assert told(made.hear(1, broken, 6.0), 0) == [Ended(number=1, parting=broken)], "all end at once"
+    assert (made.waited_for, made.deadline) == (True, 8.0)
+    [ended] = [word for word in told(made.beat(8.0), 2) if isinstance(word, Ended)]
     assert (ended.number, ended.parting.code) == (2, "peer-lost")
-    assert ended.parting.message == "its connection was gone when worker-1 failed (gloo lost a rank)."
-    assert made.ended == ended
+    assert ended.parting.message == (
+        "its connection was gone when worker-1 failed (gloo lost a rank), and is not made again."
+    )
+    assert (made.ended, made.waited_for) == (ended, False)
+
+
+def test_a_connection_that_was_only_cut_is_not_to_blame() -> None:
+    broken = Parting(how="failed", during="training", exit_code=1, code="boot-failed", message="m")
+    made = released()
+    made.gone(2, 5.0, by_itself=True)
+    made.hear(1, broken, 5.01)
+    made.call(2, "launcher 2", 5.03)
+    assert told(made.beat(8.0), 0) == []
+    assert (made.ended, made.waited_for) == (Ended(number=1, parting=broken), False)
 
 
 def test_a_failure_is_nobody_elses_while_all_are_there_or_have_left() -> None:
@@ -314,13 +329,22 @@ def test_a_failure_is_nobody_elses_while_all_are_there_or_have_left() -> None:
     made.gone(2, 5.0, by_itself=True)
     made.gone(1, 5.0, by_itself=True)
     made.hear(1, broken, 6.0)
+    made.beat(9.0)
     assert made.ended == Ended(number=1, parting=broken)
-    made.hear(0, broken, 7.0)
+    made.hear(0, broken, 9.0)
     assert made.ended == Ended(number=1, parting=broken)
     staging = called()
     staging.gone(2, 1.0, by_itself=True)
     staging.hear(1, FAILED, 2.0)
+    staging.beat(4.9)
     assert staging.ended == Ended(number=1, parting=FAILED)
+
+
+def test_who_was_given_up_is_told_so_where_it_still_listens() -> None:
+    made = released()
+    notes = [note for time in range(5, 130, 5) for note in (made.hear(1, Ping(), time), made.beat(time))]
+    ended = [word for each in notes for word in told(each, 2) if isinstance(word, Ended)]
+    assert [each.number for each in ended] == [2]
 
 
 def test_who_was_given_up_and_comes_back_is_told_so() -> None:
@@ -384,10 +408,17 @@ def test_who_serves_is_told_when_all_who_train_are_done() -> None:
     assert not made.waited_for
 
 
-def test_nobody_is_waited_for_where_nobody_serves_or_all_have_ended() -> None:
-    assert not released().waited_for
+def test_everybody_is_waited_for_who_trains_or_serves_until_all_have_ended() -> None:
     assert not called().waited_for
     made = released(serving=(2,))
+    assert (made.waited_for, made.serving) == (True, True)
+    made.hear(0, DONE, 2.0)
+    made.hear(1, DONE, 2.0)
+    assert (made.waited_for, made.serving) == (True, True)
+    made.hear(2, DONE, 2.0)
+    assert (made.waited_for, made.serving) == (False, False)
+    made = released()
+    assert (made.waited_for, made.serving) == (True, False)
     made.hear(1, FAILED, 2.0)
     assert not made.waited_for
 

@@ -20,6 +20,8 @@ from launcher.core.parse.text import read_document
 from launcher.core.plan import CodeLimits, Patterns, Plan, Transfers
 from launcher.core.planning import plan
 from launcher.core.processes import LONGEST_STRING, LONGEST_TOTAL
+from launcher.core.ranktable import Card, RankTable, Server
+from launcher.core.redact import MASK, redact, to_json
 from launcher.core.settings import Settings, read_settings
 from launcher.core.spec import Requirement
 from launcher.core.topology import Topology
@@ -251,6 +253,40 @@ def test_the_boot_files_own_arguments_are_found_behind_whatever_starts_it() -> N
     assert (by_mpi.serves, by_mpi.arguments, by_mpi.interpreter) == (True, (), "/bin/python")
 
 
+def test_the_table_that_an_engine_lays_down_is_the_one_its_processes_read() -> None:
+    server = Server(id="a", cards=tuple(Card(device=str(n), ip="192.0.2.1", rank=n) for n in range(2)), pods=("p",))
+    facts = replace(
+        FACTS,
+        devices=Devices(type="Ascend", count=2, cpus=4, memory_bytes=None, limits_from="host"),
+        rank_table=RankTable(path="/mine/t.json", version="0.1", servers=(server,), own=0),
+    )
+    own = {"RANK_TABLE_FILE": "/mine", "RANK_ID": "7", "HCCL_CONNECT_TIMEOUT": "60"}
+    made = decided({"engine": {"engine_name": "Ascend-Powered-Engine"}, "environments": own}, facts)
+    assert [each.env["RANK_ID"] for each in made.processes] == ["0", "1"]
+    assert {each.env["RANK_TABLE_FILE"] for each in made.processes} == {made.documents[0].path}
+    assert {each.env["HCCL_CONNECT_TIMEOUT"] for each in made.processes} == {"60"}
+
+
+def test_a_nodes_only_process_writes_the_jobs_own_log() -> None:
+    for count, logs in ((1, [False]), (2, [True, True])):
+        cards = tuple(Card(device=str(n), ip="192.0.2.1", rank=n) for n in range(count))
+        table = RankTable(path="/t", version="0.1", servers=(Server(id="a", cards=cards, pods=("p",)),), own=0)
+        devices = Devices(type="Ascend", count=count, cpus=4, memory_bytes=None, limits_from="host")
+        made = decided(
+            {"engine": {"engine_name": "Ascend-Powered-Engine"}}, replace(FACTS, devices=devices, rank_table=table)
+        )
+        assert [each.log is not None for each in made.processes] == logs
+
+
+def test_by_what_the_launchers_of_a_job_know_each_other_is_never_shown() -> None:
+    several = replace(FACTS, topology=Topology(count=2, index=1, workers=2, hosts=("a", "b"), master="a"))
+    made = decided(facts=several)
+    assert made.rendezvous is not None
+    shown = redact(made)
+    assert made.rendezvous.nonce not in to_json(shown).decode()
+    assert shown.rendezvous == replace(made.rendezvous, nonce=MASK)
+
+
 def test_a_port_is_a_port() -> None:
     with pytest.raises(PlanError, match="LAUNCHER_SSH_PORT: expected a port from 1 to 65535, found 65536"):
         read_settings({"LAUNCHER_SSH_PORT": "65536"})
@@ -270,6 +306,7 @@ def test_a_parameter_server_moves_no_data() -> None:
     made = decided(algorithm, replace(FACTS, topology=topology))
     assert (made.inputs, made.outputs, made.node.task, made.serves) == ((), (), "ps-0", True)
     assert "--a=/home/ma-user/modelarts/inputs/a_0" in made.processes[0].argv
+    assert "/home/ma-user/modelarts/outputs/b_0" in made.folders
 
 
 def test_programs_are_looked_for_on_the_path_of_the_boot_file() -> None:

@@ -474,3 +474,12 @@ def test_every_node_finds_itself_and_the_same_others(count: int, data: st.DataOb
     if count > 1:
         assert found.hosts[index].partition(".")[0] == host
         assert found.master == found.hosts[0]
+
+
+def test_ports_that_differ_are_refused_with_both() -> None:
+    environ = {"VC_WORKER_HOSTS": "w0:70,w1", "VC_TASK_INDEX": "0", "MA_TASK_NAME": "worker"}
+    assert topology(whole(), environ, "w0", Flags()).port == 70
+    with pytest.raises(
+        PlanError, match=r"VC_WORKER_HOSTS\[0\] names w0 with port 70, and VC_PS_HOSTS\[0\] names s0 with port 71"
+    ):
+        topology(whole(), environ | {"VC_PS_HOSTS": "s0:71"}, "w0", Flags())

@@ -54,3 +54,9 @@ def test_sigterm_while_names_are_waited_for_ends_the_start(local_rig: Rig) -> No
         process.send_signal(signal.SIGTERM)
         result = local_rig.finish(process)
     assert (result.code, result.run_json["phase"]) == (143, "Terminated")
+
+
+def test_a_job_that_cannot_be_is_refused_before_other_nodes_are_waited_for(local_rig: Rig) -> None:
+    asked = ("--nodes", "2", "--node-index", "1", "--master", "nobody.invalid")
+    result = local_rig.run(*asked, store=False, env={"LAUNCHER_PEERS_TIMEOUT": "600"})
+    assert (result.code, "none is known" in result.err) == (2, True)

@@ -48,6 +48,7 @@ def test_a_secret_that_the_script_before_the_boot_file_sets_never_leaves(local_r
     local_rig.code("import os, sys; sys.exit(os.environ['HUB_TOKEN'])", {"ma-pre-start.sh": script})
     result = local_rig.run()
     assert VALUE in result.err  # the boot file's own words, byte for byte
+    assert VALUE not in "".join(result.errors)
     for name, content in local_rig.stored("log/").items():
         assert VALUE.encode() not in content, name
     assert VALUE not in json.dumps(result.run_json)

@@ -209,13 +209,15 @@ def test_a_node_that_waits_for_the_others_can_be_stopped(nodes: Nodes) -> None:
     assert first.cause[0] == "interrupted"
 
 
-def test_a_node_may_train_on_when_number_0_is_done_and_gone(nodes: Nodes) -> None:
+def test_a_node_may_train_on_when_number_0_is_done_which_waits_for_it(nodes: Nodes) -> None:
     nodes.rig.code("import os\nif os.environ['NODE'] == '1': open(os.environ['GO']).read()\n" + TRAINS)
     os.mkfifo(nodes.rig.folder / "go")
     first, second = nodes.start(0), nodes.start(1)
-    assert first.end() == 0
+    assert first.process.stderr is not None
+    while "Waiting for the other nodes, which have not ended yet." not in (line := first.process.stderr.readline()):
+        assert line, "it ended"
     (nodes.rig.folder / "go").write_text("go")
-    assert second.end() == 0, second.err
+    assert (first.end(), second.end()) == (0, 0), second.err
     assert nodes.rig.stored() == {"of-0": b"weights", "of-1": b"weights"}
 
 

@@ -310,6 +310,26 @@ def test_number_0_that_is_started_again_before_the_training_gets_all_back(opened
 # leaving
 
 
+def test_who_trains_on_hears_of_a_failure_when_number_0_is_done(meet: Callable[..., list[Launcher]]) -> None:
+    launchers = meet(3, free_port())
+    for each in launchers:
+        each.meeting.ready()
+    for each in launchers:
+        each.hears(Released)
+    launchers[0].meeting.part(DONE)
+    assert launchers[0].meeting.needed
+    launchers[1].meeting.part(FAILED)
+    assert launchers[2].cause()[0] == "peer-failed"
+    until(lambda: not launchers[0].meeting.needed)
+
+
+def test_a_word_that_was_just_left_is_still_to_be_said(meet: Callable[..., list[Launcher]]) -> None:
+    for number in (0, 1):
+        launchers = meet(2, free_port())
+        launchers[number].meeting.part(FAILED)
+        assert launchers[number].meeting.needed
+
+
 def test_who_is_done_may_leave_and_is_not_missed(meet: Callable[..., list[Launcher]]) -> None:
     launchers = meet(3, free_port())
     for each in launchers:
@@ -319,7 +339,7 @@ def test_who_is_done_may_leave_and_is_not_missed(meet: Callable[..., list[Launch
     launchers[1].meeting.part(DONE)
     launchers[1].close()
     launchers[0].meeting.part(DONE)
-    assert not launchers[0].meeting.needed
+    assert launchers[0].meeting.needed, "as long as somebody trains who must hear of a failure"
     launchers[0].close()
     until(launchers[2].guest._rests)
     launchers[2].meeting.part(DONE)

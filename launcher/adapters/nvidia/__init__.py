@@ -71,6 +71,9 @@ def _nvml(limit_s: float) -> Found | Fault | None:
             )
 
     thread = threading.Thread(target=ask, name="nvml", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        return Fault(said="this node allows no more threads", action="raise its limit of processes (ulimit -u)")
     thread.join(limit_s)
     return told[0] if told else None

@@ -127,6 +127,7 @@ def _launch(start: Start, seat: _Seat, size: int, path: str | None) -> Launch:
         env |= {"DEVICE_ID": str(seat.device), "ASCEND_DEVICE_ID": str(seat.device)}
     if path is not None:
         env["RANK_TABLE_FILE"] = path
+    fixed = frozenset(env) - {"JOB_ID"}
     if not start.said.get("HCCL_CONNECT_TIMEOUT"):
         env["HCCL_CONNECT_TIMEOUT"] = "1800"
     if not start.said.get(PROCESS_LOG):
@@ -134,6 +135,7 @@ def _launch(start: Start, seat: _Seat, size: int, path: str | None) -> Launch:
     return Launch(
         argv=(start.interpreter, *boot(start)),
         env=env,
+        fixed=fixed,
         rank=seat.rank,
         local_rank=seat.device,
         # MindSpore and CANN write beside themselves, each of a card the same names; a folder that the job asks for wins

@@ -46,9 +46,11 @@ class Start(Record, frozen=True, kw_only=True):
 
 
 class Launch(Record, frozen=True, kw_only=True):
-    """One boot process as an engine wants it. `env` is laid over the promised variables, the job's own over both.
+    """One boot process as an engine wants it.
 
-    `cwd` None is the job's own working directory; `log` asks for a log file of its own of that name, in the log folder.
+    `env` is laid over the promised variables, the job's own over both, but for those in `fixed`: what a process is
+    among others is not the job's to say. `cwd` None is the job's own working directory; `log` asks for a log file of
+    that name in the log folder, where a node has several processes.
     """
 
     argv: tuple[str, ...]
@@ -57,6 +59,7 @@ class Launch(Record, frozen=True, kw_only=True):
     local_rank: int = 0
     cwd: str | None = None
     log: str | None = None
+    fixed: frozenset[str] = frozenset()
 
 
 class Engaged(Record, frozen=True, kw_only=True):

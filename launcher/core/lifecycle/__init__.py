@@ -29,6 +29,10 @@ class Phase(Enum):
     END = "end"
 
 
+LOST = "peer-lost"
+"""The cause that another node is to this one when nothing is heard of it any more."""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why a step did not do its work."""
 
@@ -89,6 +93,11 @@ class PeerEnded(msgspec.Struct, frozen=True):
     number: int
     failure: Failure
     stopped: bool = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing is heard of it any more."""
+        return self.failure.cause.code == LOST
 
 
 class Over(msgspec.Struct, frozen=True):

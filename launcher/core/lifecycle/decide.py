@@ -52,7 +52,7 @@ def decide(state: State, event: Event, now: float) -> Step:
             kept = state.synced and phase in (Phase.REPORT, Phase.END)
             step = replace(state, phase=phase, running=(), ended_at=None, synced=kept, done=()), ()
         case Started(pid=pid):
-            late = () if state.stopped is None else _asked(SIGTERM)
+            late = _asked(SIGTERM) if state.stopped is not None or (state.serves and state.over) else ()
             step = replace(state, running=(*state.running, pid), done=()), late
         case Signalled(number=number):
             step = _signalled(state, number, now)
@@ -127,7 +127,9 @@ def _told(state: State, event: Released | PeerEnded | Over, now: float) -> Step:
 def _peer_ended(state: State, event: PeerEnded, now: float) -> Step:
     """End with the others. The outputs have all the time there is, as after a failure of this node's own."""
     if state.peer is not None:
-        return (state if state.peer.number != event.number else replace(state, peer=event)), ()
+        # why a node failed may become better known, also as another one's loss
+        known = event.number == state.peer.number or event.lost
+        return (replace(state, peer=event) if known else state), ()
     state = replace(state, peer=event)
     if state.boot_code or not _interrupts(state):
         return state, ()  # it has an end of its own already
@@ -135,9 +137,11 @@ def _peer_ended(state: State, event: PeerEnded, now: float) -> Step:
 
 
 def _over(state: State, now: float) -> Step:
-    if state.over or not (state.serves and state.running and state.going):
+    trained = state.boot_code is not None and not state.running
+    if state.over or trained or not (state.serves and state.going):
         return replace(state, over=True), ()
-    return _kill_later(replace(state, over=True), now), _asked(SIGTERM)
+    # one that is about to start is asked as soon as it has, and has no longer than one that runs
+    return _kill_later(replace(state, over=True), now), _asked(SIGTERM) if state.running else ()
 
 
 def _kill_later(state: State, now: float) -> State:

@@ -6,9 +6,9 @@ from signal import Signals
 from typing import TYPE_CHECKING
 
 from launcher.core.errors import Exit
-from launcher.core.lifecycle import Failure, PeerEnded, Phase
+from launcher.core.lifecycle import LOST, Failure, PeerEnded, Phase
 from launcher.core.meeting.words import Parting
-from launcher.core.outcome import LOST, boot_failure
+from launcher.core.outcome import boot_failure
 from launcher.core.record import Cause
 
 if TYPE_CHECKING:

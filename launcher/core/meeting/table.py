@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from launcher.core.meeting.partings import apart, lost
+from launcher.core.meeting.seat import Seat
 from launcher.core.meeting.words import Ended, Noted, Over, Parting, Ping, Ready, Released, Waiting, bundled, fits
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from launcher.core.meeting.words import During, FromGuest, Word
     from launcher.core.plan import Rendezvous
 
+SUSPECT_S = 2.0
+"""A connection that was only cut is made again in a fraction of this."""
+MOST_REFUSALS = 4
+"""Reasons that are told of one number: whoever shows nothing may call as often as he likes."""
 SHOWN = 8
 """So many names are told; of a thousand nodes the others are counted."""
 
@@ -24,20 +29,6 @@ Notes = tuple[tuple[tuple[int, ...], "Word"], ...]
 """What is to be told, and to which numbers; 0 is this very node."""
 
 Answer = Literal["in", "taken"]
-
-
-class Seat:
-    """One node: which launcher it is, whether its connection stands, when it was heard last, how far it is."""
-
-    def __init__(self) -> None:
-        self.session: str | None = None
-        self.here = False
-        self.heard = 0.0
-        self.ready = False
-        self.offer = ""
-        self.serves = False
-        self.parting: Parting | None = None
-        self.refused: str | None = None
 
 
 class Table:
@@ -61,21 +52,31 @@ class Table:
         self.released = False
         self.ended: Ended | None = None
         self.over = False
+        self._suspect_at: float | None = None
 
     @property
     def waited_for(self) -> bool:
         """Whether somebody is to hear something yet that number 0 alone can tell.
 
-        Who serves, when the workers are done; who has not called yet, that another node has ended and why.
+        Who serves or trains on, when the workers are done or one of them fails after all; who has not called yet, that
+        another node has ended and why.
         """
+        if self._suspect_at is not None:
+            return True
         if self.ended is not None:
             return bool(self._uncalled) and not self.released and self.ended.parting.how != "apart"
+        return self.released and any(seat.parting is None for seat in self._seats)
+
+    @property
+    def serving(self) -> bool:
+        """Whether somebody serves who would do so for ever if nobody told it that the workers are done."""
         return self.released and any(seat.serves and seat.parting is None for seat in self._seats)
 
     @property
     def deadline(self) -> float:
         """When `beat` has something to do."""
         times = [self._looked + self._rhythm.ping_s]
+        times += [self._suspect_at] if self._suspect_at is not None else []
         if not self.released and self.ended is None:
             times += [self._peers_by] if self._uncalled else []
             times += [self._tell_at, self._ready_by] if self._ready_by is not None else []
@@ -114,9 +115,11 @@ class Table:
 
     def refused(self, number: int, why: str) -> bool:
         """Note that somebody came under a number who is not let in; whether that is new."""
-        new = self._seats[number].refused != why
-        self._seats[number].refused = why
-        return new
+        told = self._seats[number].refused
+        if why in told or len(told) == MOST_REFUSALS:
+            return False
+        told.append(why)
+        return True
 
     def gone(self, number: int, now: float, *, by_itself: bool) -> None:
         """Note that a connection was closed; `by_itself`, by a kernel that still answered."""
@@ -130,25 +133,24 @@ class Table:
         self._seats[number].heard = now
         if isinstance(word, Ready):
             return self._ready(number, word, now)
-        return self._parts(number, word) if isinstance(word, Parting) else ()
+        return self._parts(number, word, now) if isinstance(word, Parting) else ()
 
     def end(self, number: int, parting: Parting) -> Notes:
         """Everybody ends, for this reason: the first one stands."""
         if self.ended is not None and (self.ended.number != number or self.ended.parting.how == "apart"):
             return ()
         self.ended = Ended(number=number, parting=parting)
-        everybody = (
-            range(len(self._seats)) if parting.how == "apart" else (n for n in (0, *self._others) if n != number)
-        )
-        return ((tuple(everybody), self.ended),)
+        # who was given up may well still be there, and would train with nobody
+        knows = parting.how not in ("apart", "lost")
+        return ((tuple(each for each in range(len(self._seats)) if not (knows and each == number)), self.ended),)
 
     def beat(self, now: float) -> Notes:
         """Do what is due: greet everybody, and look who is silent or late."""
-        notes: Notes = ()
+        notes: Notes = self._blamed() if self._suspect_at is not None and now >= self._suspect_at else ()
         if now >= self._looked + self._rhythm.ping_s:
             self._forgive(now)
             self._looked = now
-            notes = ((self._others, Ping()), *self._silent(now))
+            notes = (*notes, (self._others, Ping()), *self._silent(now))
         return notes if self.released or self.ended is not None else (*notes, *self._due(now))
 
     def _ready(self, number: int, word: Ready, now: float) -> Notes:
@@ -167,26 +169,40 @@ class Table:
     def _offers(self) -> Sequence[Word]:
         return bundled({number: seat.offer for number, seat in enumerate(self._seats) if seat.offer})
 
-    def _parts(self, number: int, parting: Parting) -> Notes:
+    def _parts(self, number: int, parting: Parting, now: float) -> Notes:
         self._seats[number].parting = parting
         noted: Notes = (((number,), Noted()),)
         if parting.how != "done":
-            return noted if self.over else (*noted, *self._blamed(number, parting), *self.end(number, parting))
+            if self.over:
+                return noted
+            self._suspect(parting, now)
+            return (*noted, *self.end(number, parting))
         if self.over or any(not seat.serves and seat.parting is None for seat in self._seats):
             return noted
         self.over = True
         return (*noted, (tuple(number for number, seat in enumerate(self._seats) if seat.serves), Over()))
 
-    def _blamed(self, number: int, parting: Parting) -> Notes:
-        """Blame a failure in training on a node whose connection was gone by then: the training missed it first."""
-        if parting.how != "failed" or parting.during != "training" or self.ended is not None:
+    def _suspect(self, parting: Parting, now: float) -> None:
+        """Where a training fails while a connection is gone, look a little later who has not called again."""
+        if parting.how == "failed" and parting.during == "training" and self.ended is None and self._gone():
+            self._suspect_at = now + SUSPECT_S
+
+    def _gone(self) -> list[int]:
+        seats = [(number, self._seats[number]) for number in self._others]
+        return [number for number, seat in seats if seat.session is not None and not seat.here and seat.parting is None]
+
+    def _blamed(self) -> Notes:
+        """Lay the failure to the node that is gone: a training misses a node long before its launcher is given up."""
+        self._suspect_at = None
+        gone, failed = self._gone(), self.ended
+        if failed is None or not gone:
             return ()
-        gone = (one for one in self._others if not self._seats[one].here and self._seats[one].parting is None)
-        other = next((one for one in gone if one != number), None)
-        if other is None:
-            return ()
-        why = f"its connection was gone when {self._names[number]} failed ({parting.message.rstrip('.')})"
-        return self._lost(other, why)
+        name, message = self._names[failed.number], failed.parting.message.rstrip(".")
+        self.ended = Ended(
+            number=gone[0],
+            parting=lost("training", f"its connection was gone when {name} failed ({message}), and is not made again"),
+        )
+        return ((tuple(range(len(self._seats))), self.ended),)
 
     def _forgive(self, now: float) -> None:
         """Count no time in which this launcher itself stood still: nobody could be heard then."""
@@ -254,7 +270,7 @@ class Table:
 
     def _name(self, number: int) -> str:
         refused = self._seats[number].refused
-        return f"{self._names[number]} ({refused})" if refused else self._names[number]
+        return f"{self._names[number]} ({refused[-1]})" if refused else self._names[number]
 
 
 MISSING = (

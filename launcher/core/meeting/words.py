@@ -28,14 +28,14 @@ class Word(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag=str.lo
 class Challenge(Word, frozen=True, kw_only=True):
     """Number 0, to whoever calls: show that you know the nonce."""
 
-    version: int
+    version: Code
     random: str
 
 
 class Hello(Word, frozen=True, kw_only=True):
     """The answer: who calls, the proof, and what number 0 has to show in turn. `session` is that launcher's own."""
 
-    version: int
+    version: Code
     number: Number
     session: str
     random: str

@@ -27,7 +27,7 @@ from launcher.core.topology.reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Names = Callable[[int], tuple[str, ...]]
 """The names of so many workers, where a platform makes them by a rule."""
@@ -72,6 +72,7 @@ def volcano(environ: Mapping[str, str]) -> Group:
         key = "WORKER"
     listed = _listed(environ, f"VC_{key}_HOSTS")
     servers = _listed(environ, "VC_PS_HOSTS")
+    _check_ports((*listed, *servers))
     server_counts = (*numbers(environ, "VC_PS_NUM"), *_length("VC_PS_HOSTS", servers))
     if not servers and server_counts and job:
         made = _of_job(job, "ps", server_counts[0].value)
@@ -88,6 +89,18 @@ def volcano(environ: Mapping[str, str]) -> Group:
         server_counts=server_counts,
         ports=(*_ports(environ, "MA_MASTER_PORT"), *(each.port for each in listed[:1] if each.port)),
     )
+
+
+def _check_ports(places: Sequence[Place]) -> None:
+    """Refuse ports that differ, for all nodes of a training have one. Raises PlanError."""
+    told = [each for each in places if each.port is not None]
+    for each in told[1:]:
+        if each.port != told[0].port:
+            raise refused(
+                f"{told[0].teller} names {told[0].host} with port {told[0].port}, and {each.teller} names {each.host} "
+                f"with port {each.port}",
+                "All nodes of a training have one port: leave it out of the lists, or let MA_MASTER_PORT say it.",
+            )
 
 
 def indexed(environ: Mapping[str, str], host: str) -> Group:
