@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from launcher.core.errors import Exit, StageError
 from launcher.core.plan import Process
 from launcher.core.prestart import changes, entries
+from launcher.core.ranktable import RANK_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +103,13 @@ def prestart_environment(plan: Plan, file: str, environ: Mapping[str, str]) -> M
             "%s unset %s, which the boot file still has; set it to nothing instead",
             *(os.path.basename(file), ", ".join(told.removed)),
         )
-    return told.values
+    kept = [name for name in told.values if name in RANK_VARIABLES]
+    if kept:
+        _log.warning(
+            "%s sets %s, which a rank has from its rank table alone; that is left alone",
+            *(os.path.basename(file), ", ".join(kept)),
+        )
+    return {name: value for name, value in told.values.items() if name not in kept}
 
 
 def prestart_failed(file: str, code: int, last_line: str) -> StageError:

@@ -20,6 +20,10 @@ V0, V1 = "0.1", "1.0"
 """The versions: the cluster's own, which gives no ranks, and the one that the boot processes read."""
 
 
+RANK_VARIABLES = frozenset({"RANK_ID", "RANK_SIZE", "DEVICE_ID", "ASCEND_DEVICE_ID", "RANK_TABLE_FILE"})
+"""What a process is among the others: the table says it, and nobody else."""
+
+
 class Card(Record, frozen=True, kw_only=True):
     """One card. `device` is its id on its server as the table writes it, `ip` its address in the cards' own network."""
 

@@ -243,6 +243,7 @@ def test_a_boot_process_that_fails_is_told_at_once() -> None:
     ("events", "during", "code"),
     [
         ([Entered(STAGE), Signalled(SIGTERM)], "staging", 143),
+        ([Entered(INSTALL), Started(7), Signalled(SIGTERM)], "installing", 143),
         ([Entered(RUN), Signalled(SIGINT)], "starting", 130),
         ([Entered(RUN), Started(7), Signalled(SIGTERM)], "training", 143),
     ],

@@ -84,6 +84,8 @@ def test_a_rank_s_own_variables_are_not_the_script_s(node: Node) -> None:
     done = node.run('echo "${RANK_ID-none}"\n')
     assert done.stdout == "none\n"
     assert node.told() == {}
+    node.run("export RANK_ID=99 DEVICE_ID=7 OTHER=1\n")
+    assert node.told() == {"OTHER": "1"}, "one value would not fit all ranks"
 
 
 def test_what_is_no_text_comes_through(node: Node) -> None:

@@ -8,7 +8,7 @@ from launcher.core.engines.start import Engaged, Launch, boot
 from launcher.core.errors import Exit, PlanError
 from launcher.core.frozen import Record
 from launcher.core.plan import Document
-from launcher.core.ranktable import FILE, expected, to_v1
+from launcher.core.ranktable import FILE, RANK_VARIABLES, expected, to_v1
 
 if TYPE_CHECKING:
     from launcher.core.engines.start import Start
@@ -127,7 +127,7 @@ def _launch(start: Start, seat: _Seat, size: int, path: str | None) -> Launch:
         env |= {"DEVICE_ID": str(seat.device), "ASCEND_DEVICE_ID": str(seat.device)}
     if path is not None:
         env["RANK_TABLE_FILE"] = path
-    fixed = frozenset(env) - {"JOB_ID"}
+    fixed = RANK_VARIABLES & env.keys()
     if not start.said.get("HCCL_CONNECT_TIMEOUT"):
         env["HCCL_CONNECT_TIMEOUT"] = "1800"
     if not start.said.get(PROCESS_LOG):

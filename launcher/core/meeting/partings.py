@@ -80,7 +80,8 @@ def lost(during: During, why: str) -> Parting:
 
 
 def _stopped(state: State, stop: Stop) -> Parting:
-    during = "training" if state.boot_code is not None or state.running else _DURING.get(state.phase, "starting")
+    trains = state.boot_code is not None or state.running
+    during = _DURING.get(state.phase) or ("training" if trains else "starting")
     if stop.why == "auto-stop":
         code, message = Exit.AUTO_STOP, "it had the time that auto_stop gives it."
         return Parting(how="stopped", during=during, exit_code=code, code="auto-stop", message=message)
