@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from launcher.core import events
 from launcher.core.errors import BootError, Exit, LauncherError, StageError
 from launcher.core.lifecycle import Phase
+from launcher.core.redact import secret_values, spellings
 from launcher.install import pip_file, pip_process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from launcher.children import Attended, Sinks
     from launcher.core.plan import Plan, Process
@@ -66,7 +67,10 @@ class Installing:
             return
         self._begin()
         self._report.event(f"[{self._plan.node.task}] {file.rpartition('/')[2]} is being run.")
+        self._hide(prestart.prestart_secrets(file))
         done = self._attend(prestart.prestart_process(self._plan, file))
+        if done is None or done.code:
+            prestart.prestart_over(self._plan)
         if done is None:
             return
         if done.code:
@@ -76,6 +80,7 @@ class Installing:
             self.added = prestart.prestart_environment(self._plan, file, self._world.environ)
         except LauncherError as error:
             self._desk.fail(error)
+        self._hide(secret_values(self.added.items()))
 
     def keys(self) -> None:
         """Make the keys by which mpirun reaches this node, where the plan has a folder for them."""
@@ -99,6 +104,13 @@ class Installing:
                     exit_code=Exit.NODE,
                 )
             )
+
+    def _hide(self, secrets: Sequence[str]) -> None:
+        """Let none of these leave, in any spelling."""
+        hidden = spellings(secrets)
+        if hidden:
+            self._report.hide(hidden)
+            self._world.log.hide([each.encode(errors="surrogateescape") for each in hidden])
 
     def _begin(self) -> None:
         if not self._begun:

@@ -15,7 +15,7 @@ from launcher.closing import conclude, publish, tell
 from launcher.core import events
 from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Phase
-from launcher.core.redact import is_secret, secret_values, spellings
+from launcher.core.redact import is_secret
 from launcher.installing import as_it_is, install
 from launcher.papers import lay_down
 from launcher.report import Report
@@ -70,9 +70,8 @@ def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
         _check(plan, world, report, desk)
         staged = _stage(plan, world, report, desk, occupancy)
         added = install(plan, world, report, desk)
-        _hide(added, world, report)
         _meet(plan, report, desk, others)
-        secrets = _as_bytes(report.secrets)
+        secrets = [each.encode(errors="surrogateescape") for each in report.secrets]
         baseline = staged.baseline if staged else {}
         journal = _journal(plan, world, report) if desk.state.going else None
         sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
@@ -177,18 +176,6 @@ def _keys(plan: Plan) -> ModuleType | None:
     from launcher import ssh  # noqa: PLC0415 - MPI's alone
 
     return ssh
-
-
-def _hide(added: Mapping[str, str], world: World, report: Report) -> None:
-    """Let no secret leave that the script before the boot processes has set."""
-    hidden = spellings(secret_values(added.items()))
-    if hidden:
-        report.hide(hidden)
-        world.log.hide(_as_bytes(hidden))
-
-
-def _as_bytes(secrets: Sequence[str]) -> list[bytes]:
-    return [each.encode(errors="surrogateescape") for each in secrets]
 
 
 def _with(plan: Plan, added: Mapping[str, str]) -> Plan:

@@ -16,6 +16,7 @@ from launcher.core.errors import Exit, StageError
 from launcher.core.plan import Process
 from launcher.core.prestart import changes, entries
 from launcher.core.ranktable import RANK_VARIABLES
+from launcher.core.redact import written_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,10 +75,24 @@ def prestart_process(plan: Plan, file: str) -> Process:
     if not file.endswith(".sh"):
         return Process(rank=0, local_rank=0, argv=(plan.interpreter, file), env=env, cwd=cwd)
     target = _target(plan)
-    with suppress(OSError):
-        os.unlink(target)  # of an attempt that was killed; what cannot go is told when the script comes to it
+    prestart_over(plan)  # of an attempt that was killed; what cannot go is told when the script comes to it
     argv = ("bash", "-c", _SOURCE, file, sys.executable, _CAPTURE, target)
     return Process(rank=0, local_rank=0, argv=argv, env=env, cwd=cwd)
+
+
+def prestart_secrets(file: str) -> tuple[str, ...]:
+    """The secrets that stand in the script: whatever it says of them, and however it ends, they are known by then."""
+    try:
+        with open(file, "rb", opener=_as_it_is) as script:
+            return written_secrets(script.read(MOST_BYTES).decode(errors="replace"))
+    except OSError:
+        return ()
+
+
+def prestart_over(plan: Plan) -> None:
+    """Leave nothing of a script that did not come to its end: its environment may hold secrets."""
+    with suppress(OSError):
+        os.unlink(_target(plan))
 
 
 def prestart_environment(plan: Plan, file: str, environ: Mapping[str, str]) -> Mapping[str, str]:

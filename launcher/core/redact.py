@@ -63,6 +63,11 @@ def plan_secrets(plan: Plan, known: Iterable[str] = ()) -> tuple[str, ...]:
     return secret_values(options, known)
 
 
+def written_secrets(text: str) -> tuple[str, ...]:
+    """What a script's own text holds of secrets, as `NAME=value` and `--name value`."""
+    return secret_values((*_ASSIGNED.findall(text), *_FOLLOWED.findall(text)))
+
+
 def mask(text: str, secrets: Sequence[str]) -> str:
     """The text without secret values and without passwords inside URLs."""
     at, pieces = 0, []

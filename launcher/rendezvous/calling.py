@@ -43,7 +43,7 @@ class Reached(msgspec.Struct, frozen=True, kw_only=True):
     early: Sequence[bytes]
 
 
-def call(known: Rendezvous, session: str, rhythm: Rhythm, wait: Await) -> Reached:
+def call(known: Rendezvous, session: str, rhythm: Rhythm, wait: Await, now: Callable[[], float]) -> Reached:
     """Try each address of number 0 once. Raises Broken, which says why the last one is not to be spoken to."""
     try:
         found = addresses(known.host, known.meeting.port)
@@ -58,7 +58,7 @@ def call(known: Rendezvous, session: str, rhythm: Rhythm, wait: Await) -> Reache
         channel = Channel(connection, rhythm.dead_s)
         try:
             _reach(connection, address, rhythm.hello_s, wait)
-            return _greet(channel, known, session, rhythm.hello_s, wait)
+            return _greet(channel, known, session, _until(now() + rhythm.hello_s, channel, wait, now))
         except Broken as broken:
             last = broken
             channel.close()
@@ -73,21 +73,33 @@ def _reach(connection: socket.socket, address: tuple[object, ...], seconds: floa
     if code == errno.EINPROGRESS:
         reached = wait(connection, selectors.EVENT_WRITE, seconds)
         code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if reached else errno.ETIMEDOUT
-    if not code and connection.getsockname() == connection.getpeername():
+    if not code and _is_its_own(connection):
         code = errno.ECONNREFUSED  # where nobody listens on this machine, TCP may connect a socket to itself
     if code:
         raise Broken(os.strerror(code).lower(), by_itself=False)
 
 
-def _greet(channel: Channel, known: Rendezvous, session: str, seconds: float, wait: Await) -> Reached:
-    challenge, *_ = _lines(channel, seconds, wait)
+def _is_its_own(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.getsockname() == connection.getpeername())
+    except OSError as error:  # it was taken and reset in one moment
+        raise Broken((error.strerror or "it was reset").lower(), by_itself=False) from error
+
+
+def _until(by: float, channel: Channel, wait: Await, now: Callable[[], float]) -> Callable[[], bool]:
+    """Wait for a connection, all times together no longer than that: who answers by the byte is no launcher."""
+    return lambda: wait(channel, selectors.EVENT_READ, max(0.0, by - now()))
+
+
+def _greet(channel: Channel, known: Rendezvous, session: str, wait: Callable[[], bool]) -> Reached:
+    challenge, *_ = _lines(channel, wait)
     asked = heard(challenge, HOST)
     if not isinstance(asked, Challenge):
         raise Broken(STRANGER)
     own = proof.fresh()
     shown = proof.guest(known, asked.random, own, session)
     channel.send(line(Hello(version=VERSION, number=known.number, session=session, random=own, proof=shown)))
-    first, *early = _lines(channel, seconds, wait)
+    first, *early = _lines(channel, wait)
     answer = heard(first, HOST)
     if isinstance(answer, Refused):
         raise Refusal(REFUSALS[answer.why])
@@ -100,9 +112,9 @@ def _greet(channel: Channel, known: Rendezvous, session: str, seconds: float, wa
     return Reached(channel=channel, session=answer.session, early=early)
 
 
-def _lines(channel: Channel, seconds: float, wait: Await) -> Sequence[bytes]:
+def _lines(channel: Channel, wait: Callable[[], bool]) -> Sequence[bytes]:
     """The next lines of somebody who is not known yet."""
-    while wait(channel, selectors.EVENT_READ, seconds):
+    while wait():
         found: Sequence[bytes] = channel.lines()
         if found:
             return found

@@ -146,7 +146,7 @@ class Guest:
 
     def _call(self) -> Reached | None:
         try:
-            reached = call(self._known, self._session, self._rhythm, self._await)
+            reached = call(self._known, self._session, self._rhythm, self._await, self._clock.monotonic)
         except Broken as broken:
             self._note(broken)
             return None

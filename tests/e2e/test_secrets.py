@@ -53,3 +53,15 @@ def test_a_secret_that_the_script_before_the_boot_file_sets_never_leaves(local_r
         assert VALUE.encode() not in content, name
     assert VALUE not in json.dumps(result.run_json)
     assert "******" in result.run_json["cause"]["message"] + str(result.run_json["cause"]["evidence"])
+
+
+def test_a_secret_in_a_script_that_fails_never_leaves_either(local_rig: Rig) -> None:
+    local_rig.algorithm["engine"] = {"engine_name": "Ascend-Powered-Engine"}
+    script = f"export HUB_TOKEN={VALUE}\necho no access with $HUB_TOKEN >&2\nexit 3\n".encode()
+    local_rig.code("", {"ma-pre-start.sh": script})
+    result = local_rig.run()
+    assert (result.code, "no access with ******" in result.run_json["cause"]["message"]) == (71, True)
+    for name, content in local_rig.stored("log/").items():
+        assert VALUE.encode() not in content, name
+    assert VALUE not in "".join(result.errors) + json.dumps(result.run_json)
+    assert not (local_rig.log_dir / ".launcher-pre-start").exists()

@@ -8,6 +8,7 @@ import queue
 import random
 import signal
 import socket
+import struct
 import threading
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from threadless import no_threads
 from launcher.adapters.clock import SystemClock
 from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Event, Over, PeerEnded, Released
+from launcher.core.meeting import Rhythm
 from launcher.core.meeting.words import Parting
 from launcher.rendezvous import Meeting, proof
 from launcher.rendezvous.listening import only_here
@@ -691,3 +693,48 @@ def test_a_meeting_takes_one_thread(opened: ExitStack) -> None:
     for number in range(2):
         opened.callback(Launcher(known(number, 2, free_port())).close)
     assert threading.active_count() == before + 2
+
+
+# what answers in worker-0's place
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
+    """Somebody who listens where worker-0 should, and answers each call so; the port."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = door.accept()
+                    with connection, suppress(OSError):
+                        answer(connection, over)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield door.getsockname()[1]
+        finally:
+            over.set()
+            door.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def reset(connection: socket.socket, over: threading.Event) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def by_the_byte(connection: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.05):
+        connection.send(b"a")
+
+
+@pytest.mark.parametrize("answer", [reset, by_the_byte])
+def test_who_answers_otherwise_than_a_launcher_holds_nobody_up(
+    opened: ExitStack, answer: Callable[[socket.socket, threading.Event], None]
+) -> None:
+    port = opened.enter_context(answering(answer))
+    caller = Launcher(known(1, 2, port, peers_s=0.5), Rhythm(hello_s=0.1))
+    opened.callback(caller.close)
+    assert caller.cause()[0] == "peers-missing"
