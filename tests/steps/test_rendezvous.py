@@ -726,7 +726,7 @@ def reset(connection: socket.socket, over: threading.Event) -> None:
 
 
 def by_the_byte(connection: socket.socket, over: threading.Event) -> None:
-    while not over.wait(0.05):
+    while not over.wait(0.08):
         connection.send(b"a")
 
 
