@@ -58,7 +58,7 @@ class Installing:
 
     def script(self) -> None:
         """Run the script that prepares an Ascend node, if there is one beside the boot file."""
-        if not self._desk.state.going or (self._plan.engine != "ascend" and self._plan.devices.type != "Ascend"):
+        if not (self._desk.state.going and self._plan.is_ascend):
             return
         from launcher import prestart  # noqa: PLC0415 - Ascend's alone
 

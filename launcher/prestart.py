@@ -59,9 +59,7 @@ exit
 
 def prestart_file(plan: Plan) -> str | None:
     """The script beside the boot file, if there is one and the job is one of Ascend's."""
-    if plan.code is None or plan.code.boot_file is None:
-        return None
-    if plan.engine != "ascend" and plan.devices.type != "Ascend":
+    if plan.code is None or plan.code.boot_file is None or not plan.is_ascend:
         return None
     folder = os.path.dirname(plan.code.boot_file)
     paths = (f"{folder}/{name}" for name in NAMES)

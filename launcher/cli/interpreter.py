@@ -5,8 +5,6 @@ It is asked by a script that runs under Python 3.6 as well, and that imports non
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING
 
 from launcher.core.enginename import FRAMEWORKS, engine_name
@@ -15,7 +13,7 @@ from launcher.core.interpreter import MARK, Interpreter, told
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from launcher.core.plan import Plan, Process
+    from launcher.core.plan import Plan
     from launcher.protocols import Ask
 
 LIMIT_S = 10.0
@@ -99,25 +97,14 @@ def interpreter_of(plan: Plan, environ: Mapping[str, str]) -> Interpreter | None
     """The interpreter of a plan's boot file, asked in the launcher's environment; None where the plan names none."""
     from launcher.cli.asked import asked
 
-    program = interpreter_in(plan.engine, plan.processes)
-    if program is None:
-        return None
+    if plan.engine == "command":
+        return None  # its own text decides what it starts
+    packages = framework_packages(plan.processes[0].env.get("MA_ENGINE_VERSION"))
     with asked(environ) as ask:
-        return ask_interpreter(ask, program, framework_packages(plan.processes[0].env.get("MA_ENGINE_VERSION")))
+        return ask_interpreter(ask, plan.interpreter, packages)
 
 
 def framework_packages(version: str | None) -> tuple[str, ...]:
     """The packages that bring the frameworks which an engine's name names."""
     named = engine_name(version).frameworks
     return tuple(package for name, _ in named for package in FRAMEWORKS[name])
-
-
-def interpreter_in(engine: str, processes: Sequence[Process]) -> str | None:
-    """The program of a plan that is a Python; None where the job's own command decides what it starts."""
-    if not processes:
-        return None
-    argv = processes[0].argv
-    if engine not in ("command", "mpi"):
-        return argv[0]
-    programs = (word for word in argv if re.fullmatch(r"(?:python|pypy)[0-9.]*", os.path.basename(word)))
-    return next(programs, None) if engine == "mpi" else None

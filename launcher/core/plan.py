@@ -229,6 +229,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     interpreter: str = "python"
 
     @property
+    def is_ascend(self) -> bool:
+        """Whether what is Ascend's alone is to be done: by the job's engine, or by the node's devices."""
+        return self.engine == "ascend" or self.devices.type == "Ascend"
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The boot file's own arguments, whatever starts it; none where this node does not start it itself."""
         boot_file, argv = self.code and self.code.boot_file, self.processes[0].argv

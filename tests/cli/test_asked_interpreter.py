@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,14 +13,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from launcher.cli.asked import asked
-from launcher.cli.interpreter import ask_interpreter, framework_packages, interpreter_in
-from launcher.core.plan import Process
+from launcher.cli.interpreter import ask_interpreter, framework_packages, interpreter_of
+from launcher.core.facts import Facts
+from launcher.core.parse.cursor import Log
+from launcher.core.parse.job import parse_job
+from launcher.core.parse.text import read_document
+from launcher.core.planning import plan
+from launcher.core.topology import Topology
 from launcher.core.wheels import Wheel, misfit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from launcher.core.interpreter import Interpreter
+    from launcher.core.plan import Plan
 
 VERSION = "import platform; print(platform.python_version(), platform.machine())"
 
@@ -100,17 +107,26 @@ def test_real_pip_takes_what_its_tags_say(tmp_path: Path, tags: str) -> None:
     assert (done.returncode == 0) is (misfit(Wheel(file=path.name), told.tags) is None), done.stderr
 
 
-def started(*argv: str) -> tuple[Process, ...]:
-    return (Process(rank=0, local_rank=0, argv=argv, env={}, cwd="/"),)
+def planned(engine: str, index: int = 0, **algorithm: object) -> Plan:
+    job = {
+        "kind": "job",
+        "metadata": {"name": "j", "id": "i"},
+        "algorithm": {"engine": {"engine_name": engine, "image_url": "a/b:c"}, **algorithm},
+    }
+    topology = Topology(count=2, index=index, workers=2, hosts=("a", "b"), master="a")
+    facts = Facts(environ=dict(os.environ), host="a", started="t", interpreter=sys.executable, topology=topology)
+    return plan(parse_job(read_document(json.dumps(job).encode(), "j.json"), Log()), facts)
 
 
-def test_the_interpreter_of_a_plan_is_the_one_that_runs_the_boot_file() -> None:
-    assert interpreter_in("python", started("/opt/mine", "train.py")) == "/opt/mine"
-    assert interpreter_in("torchrun", started("/opt/python", "-m", "torch.distributed.run")) == "/opt/python"
-    assert interpreter_in("mpi", started("mpirun", "-np", "2", "/opt/python3.9", "train.py")) == "/opt/python3.9"
-    assert interpreter_in("mpi", started("/usr/sbin/sshd", "-D")) is None
-    assert interpreter_in("command", started("bash", "-c", "python train.py")) is None
-    assert interpreter_in("python", ()) is None
+@pytest.mark.parametrize(("engine", "index"), [("", 0), ("PyTorch", 1), ("MPI", 0), ("MPI", 1)])
+def test_the_interpreter_of_a_plan_is_the_one_that_runs_the_boot_file(engine: str, index: int) -> None:
+    found = interpreter_of(planned(engine, index, code_dir="/bucket/code/", boot_file="/bucket/code/a.py"), os.environ)
+    assert found is not None
+    assert (found.path, found.fault) == (sys.executable, None), "also where mpirun or sshd stands before it"
+
+
+def test_what_a_command_starts_nobody_knows() -> None:
+    assert interpreter_of(planned("", command="python train.py"), os.environ) is None
 
 
 def test_the_packages_of_the_engine_s_frameworks_are_asked_for() -> None:

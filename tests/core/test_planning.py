@@ -287,6 +287,13 @@ def test_by_what_the_launchers_of_a_job_know_each_other_is_never_shown() -> None
     assert shown.rendezvous == replace(made.rendezvous, nonce=MASK)
 
 
+def test_what_is_ascends_alone_is_for_its_engine_and_for_its_devices() -> None:
+    npus = Devices(type="Ascend", count=1, cpus=4, memory_bytes=None, limits_from="host")
+    assert decided({"engine": {"engine_name": "Ascend-Powered-Engine"}}).is_ascend
+    assert decided(facts=replace(FACTS, devices=npus)).is_ascend
+    assert not decided().is_ascend
+
+
 def test_a_port_is_a_port() -> None:
     with pytest.raises(PlanError, match="LAUNCHER_SSH_PORT: expected a port from 1 to 65535, found 65536"):
         read_settings({"LAUNCHER_SSH_PORT": "65536"})
