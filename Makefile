@@ -51,9 +51,10 @@ check: $(SETUP) ## lint, format, types, and which floor may import which
 	$(BIN)/mypy launcher tests benchmarks examples
 	$(BIN)/lint-imports
 
-coverage: $(SETUP) ## branch coverage of the pure core, which is 100 %
+# What a property test happens to draw proves no line: another day it draws otherwise.
+coverage: $(SETUP) ## branch coverage of the pure core by its examples, which is 100 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q tests/core
+	$(BIN)/coverage run -m pytest -q -m 'not hypothesis' tests/core
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --include 'launcher/core/*' --show-missing --skip-covered --fail-under 100
 

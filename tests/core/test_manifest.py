@@ -81,6 +81,12 @@ def test_what_is_no_manifest_is_refused_with_the_place(change: dict[str, Any], s
         parse_manifest(json.dumps({**whole, **change}).encode())
 
 
+def test_a_manifest_of_some_files_is_read_again() -> None:
+    manifest = Manifest(job="j", worker=0, workers=1, objects=(entry("b"), entry("a", size=0)))
+    read = parse_manifest(dump_manifest(manifest))
+    assert [entry.key for entry in read.objects] == ["a", "b"]
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'{"version":1}', b"\xff\xfe"])
 def test_broken_bytes_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="not a manifest"):

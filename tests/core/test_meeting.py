@@ -35,6 +35,7 @@ from launcher.core.meeting.words import (
     HOST,
     LONGEST,
     LONGEST_OFFER,
+    LONGEST_TEXT,
     Ended,
     Hello,
     Offers,
@@ -177,6 +178,11 @@ def test_a_sentence_of_any_text_can_be_sent_in_a_line(text: str) -> None:
     long = shortened(Parting(how="failed", code=text, message=text * 3000, action="\udcff" * 9000))
     assert len(line(long)) < LONGEST
     assert heard(line(long)[:-1], GUEST) == long
+
+
+def test_a_sentence_that_is_too_long_is_cut() -> None:
+    long = shortened(Parting(how="failed", code="c", message="m" * (2 * LONGEST_TEXT), action="a"))
+    assert (long.code, long.message, long.action) == ("c", "m" * LONGEST_TEXT, "a")
 
 
 def test_an_odd_file_name_is_sent_escaped() -> None:

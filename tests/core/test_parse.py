@@ -91,6 +91,15 @@ def test_descriptions_of_both_languages_are_valid(description: str) -> None:
     assert parse("job", put(JOB, "algorithm.parameters", parameters)).algorithm.parameters[0].description == description
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_description_in_several_languages_is_a_list_or_one_of_it(*, several: bool) -> None:
+    texts = [{"language": "zh", "description": "学习率"}, {"language": "en", "description": "Rate"}][: 1 + several]
+    parameters = [{"name": "lr", "i18n_description": texts if several else texts[0]}]
+    job = parse("job", put(JOB, "algorithm.parameters", parameters))
+    assert len(job.algorithm.parameters[0].i18n_description) == 1 + several
+    assert parse("job", JOB_FORM.dump(job)) == job
+
+
 @pytest.mark.parametrize(
     ("path", "value", "read"),
     [
@@ -259,6 +268,7 @@ def test_unreadable_json_is_told(data: bytes, message: str) -> None:
         (b"!own {a: 1}", "tags such as '!own' are not read"),
         (b"a: [", "no valid YAML in line 1, column 5"),
         (b"a: \x01", "no valid YAML: unacceptable character #x0001"),
+        (b"", "the document is empty"),
         (b"? [a]\n: 1", "no valid YAML in line 1, column 3: a key must be text"),
         (b"--- 1\n--- 2\n", "expected a single document in the stream"),
     ],
@@ -266,6 +276,11 @@ def test_unreadable_json_is_told(data: bytes, message: str) -> None:
 def test_unreadable_yaml_is_told(data: bytes, message: str) -> None:
     with pytest.raises(SpecError, match=re.escape(message)):
         read_document(data, "job.yaml")
+
+
+@pytest.mark.parametrize("text", [b'{"kind": "job"}', b"kind: job"])
+def test_what_a_document_without_a_name_is_its_first_letter_tells(text: bytes) -> None:
+    assert read_document(text, "-") == {"kind": "job"}
 
 
 def test_a_byte_order_mark_is_no_matter() -> None:

@@ -19,6 +19,7 @@ from launcher.core.redact import (
     secret_values,
     spellings,
     to_json,
+    written_secrets,
 )
 
 
@@ -52,6 +53,11 @@ def test_a_secret_is_told_by_its_name_and_that_it_could_be_one(name: str, value:
 def test_secret_values_are_found_longest_first() -> None:
     options = [("token", "abcdefgh"), ("password", "abcdefghij"), ("lr", "0.1")]
     assert secret_values(options, ["known-secret", "tiny"]) == ("known-secret", "abcdefghij", "abcdefgh")
+
+
+def test_the_secrets_that_a_script_holds_are_found() -> None:
+    text = "export DB_PASSWORD='correct-horse'\ncurl --token s3cretvalue http://h\nNAME=plain"
+    assert written_secrets(text) == ("correct-horse", "s3cretvalue")
 
 
 def test_urls_lose_their_passwords() -> None:
