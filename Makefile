@@ -82,7 +82,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(SETUP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[examples,test,check]'
+	$(BIN)/python -m pip install --quiet --editable '.[examples,search,test,check]'
 	@touch $@
 
 $(VENV)/.bench: $(SETUP)

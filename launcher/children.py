@@ -100,6 +100,22 @@ class Children:
         """All of them, in the order of their starts; one that did not end after its SIGKILL is told so."""
         return tuple(self._attended(pid, child) for pid, child in self._children.items())
 
+    def dismiss(self, pid: int, *, by_force: bool = False) -> Attended | None:
+        """One that has ended, and is not remembered any more; None as long as its output is still coming.
+
+        `by_force`: its output is waited for no longer.
+        """
+        child = self._children[pid]
+        for pump in child.pumps:
+            if by_force:
+                pump.leave()
+            elif not pump.over:
+                return None
+        attended = self._attended(pid, child)
+        del self._children[pid]
+        self._exits.pop(pid, None)
+        return attended
+
     def rank(self, pid: int | None) -> int | None:
         """The rank of one of them."""
         return self._children[pid].process.rank if pid in self._children else None

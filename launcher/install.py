@@ -24,8 +24,8 @@ os.execv(sys.executable, [sys.executable, "-m", "pip", "install"] + pip)
 
 
 def pip_file(plan: Plan) -> str | None:
-    """The pip file of the staged code, if it has one."""
-    if plan.code is None or plan.code.boot_file is None:
+    """The pip file of the staged code, if it has one that is not installed yet."""
+    if plan.staged or plan.code is None or plan.code.boot_file is None:
         return None
     paths = (f"{plan.code.path}/{name}" for name in NAMES)
     return next((path for path in paths if os.path.isfile(path)), None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Phase
 from launcher.core.redact import is_secret
 from launcher.installing import as_it_is, install
+from launcher.opening import begun
 from launcher.papers import lay_down
 from launcher.report import Report
 from launcher.source import boot_file_warnings
@@ -26,7 +26,7 @@ from launcher.sync import Sync, not_saved
 from launcher.sync.journal import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import ModuleType
 
@@ -41,13 +41,18 @@ if TYPE_CHECKING:
     from launcher.sync.journal import Journal
     from launcher.world import World
 
-_log = logging.getLogger(__name__)
+Train = Callable[["Plan", "World", Report, Desk, Sync], tuple[bool, "Cause | None"]]
+"""What is done with what is staged: whether anything was trained, and why it failed."""
 
 
-def run(plan: Plan, world: World) -> Outcome:
-    """Carry out a plan. Never raises for what can happen to a job; a defect of ours passes through, recorded."""
+def run(plan: Plan, world: World, train: Train | None = None, seat: type[Desk] = Desk) -> Outcome:
+    """Carry out a plan. Never raises for what can happen to a job; a defect of ours passes through, recorded.
+
+    `train` stands for the boot processes of the plan where something else is to be done with what is staged, at a desk
+    that `seat` makes.
+    """
     report = Report(plan, world.clock, world.secrets, owed=world.owed)
-    desk = Desk(
+    desk = seat(
         world.processes,
         world.clock,
         plan.grace,
@@ -58,13 +63,13 @@ def run(plan: Plan, world: World) -> Outcome:
         outlets=(world.out, world.err),
     )
     try:
-        return _carry_out(plan, world, report, desk)
+        return _carry_out(plan, world, report, desk, train or _supervise)
     except BaseException as defect:
         report.defect(defect)
         raise
 
 
-def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
+def _carry_out(plan: Plan, world: World, report: Report, desk: Desk, train: Train) -> Outcome:
     """Check, stage, install, meet, supervise, sync, report. A step that may not begin any more does nothing."""
     with _sign(plan, world, report, desk) as occupancy, _company(plan, world, report, desk) as others:
         _check(plan, world, report, desk)
@@ -75,7 +80,7 @@ def _carry_out(plan: Plan, world: World, report: Report, desk: Desk) -> Outcome:
         baseline = staged.baseline if staged else {}
         journal = _journal(plan, world, report) if desk.state.going else None
         sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
-        began, found = _supervise(_with(plan, added), world, report, desk, sync)
+        began, found = train(_with(plan, added), world, report, desk, sync)
         if others is not None:
             others.explain(found)
         if began:
@@ -200,13 +205,8 @@ def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync)
     before = world.meter.memory()
     report.memory(before, None)
 
-    def started() -> None:
-        report.trains()
-        report.event(events.job_running())
-        report.event(events.training_started(plan.node.task))
-        _sync_meanwhile(sync)
-
     with _streams(plan, world) as sinks:
+        started = partial(begun, plan, report, sync)
         ended = desk.attend(Phase.RUN, plan.processes, world.environ, sinks, started=started)
     if not ended:
         return False, None  # nothing was written, and what an earlier run put in place stays whole
@@ -251,20 +251,6 @@ def _stacks(world: World) -> Stacks:
     from launcher.stacks import Stacks  # noqa: PLC0415 - when somebody asks
 
     return Stacks(world.processes, world.spy, world.environ, world.err, world.log)
-
-
-def _sync_meanwhile(sync: Sync) -> None:
-    try:
-        threading.Thread(target=_keep_in_sync, args=(sync,), name="sync", daemon=True).start()
-    except RuntimeError:
-        _log.warning("the node allows no more threads: outputs are uploaded at the end only")
-
-
-def _keep_in_sync(sync: Sync) -> None:
-    try:
-        sync.periodic(lambda: False)
-    except Exception:  # noqa: BLE001 - a thread's edge: the final upload makes up for it
-        _log.exception("a defect ended the uploads during training; the final upload still puts everything in place")
 
 
 def _all_in_place(sync: Sync, terminal: Screen | None, stopped: Callable[[], bool]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from launcher.core.lifecycle import Event
     from launcher.core.precheck import Room
     from launcher.core.record import Level, Memory, Staged, Synced
+    from launcher.core.search import Ending, Policy, Trial
     from launcher.core.stored import StoredObject
     from launcher.core.urls import Location
 
@@ -199,4 +200,44 @@ class Record(Protocol):
 
     def synced(self, entry: Synced) -> None:
         """Note what one channel's folder put in place."""
+        ...
+
+
+class Study(Protocol):
+    """Where a search keeps its trials. One thread's alone; methods raise `StudyError`, once patience is over."""
+
+    def join(self, policy: Policy) -> None:
+        """Take part in the study, which is begun if it is not there. Raises StudyError for one of another search."""
+        ...
+
+    def claim(self, lane: str) -> Trial | None:
+        """Take what is to be tried next, with its values; None: nothing just now."""
+        ...
+
+    def started(self, trial: Trial, pid: int) -> None:
+        """Note who runs it."""
+        ...
+
+    def report(self, trial: Trial, step: int, value: float) -> bool:
+        """Note a reward on the way; whether the pruner would end the trial."""
+        ...
+
+    def finish(self, trial: Trial, ending: Ending) -> bool:
+        """Note how it ended; False where somebody had given it up meanwhile, and the ending does not count."""
+        ...
+
+    def beat(self, trials: Sequence[Trial]) -> Sequence[str]:
+        """Say that these are alive; the ids of those that are to end: a user wants it, or they were given up."""
+        ...
+
+    def trials(self) -> tuple[Trial, ...]:
+        """All of them, in the order in which they were begun."""
+        ...
+
+    def copy(self, path: str) -> bool:
+        """Write a copy of the study that another search can go on from; False where it lies on a server."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
         ...

@@ -178,10 +178,12 @@ class Rig:
         return Result(done.returncode, done.stdout, done.stderr, None)
 
     @contextlib.contextmanager
-    def running(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    def running(
+        self, *arguments: str, command: str = "run", env: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
         """Run the launcher beside the test; it is ended with the block, whatever happened."""
         process = subprocess.Popen(
-            self.argv("run", *arguments), env=self.env(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.argv(command, *arguments), env=self.env(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         with process:
             try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "Run a training job: stage, supervise, sync, report.",
+    "search": "Find the best hyperparameters by many runs of one job.",
     "preview": "Show what run would do, and touch nothing.",
     "validate": "Check algorithm and job files.",
     "devices": "Show what this node has: devices, processors, memory.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,21 +15,29 @@ from launcher.core.errors import Exit, PlanError, SpecError
 from launcher.core.plan import Plan
 from launcher.core.planning import plan as decide
 from launcher.core.redact import mask, plan_secrets, secret_values
+from launcher.core.search.trialjob import nodes_told, searched_algorithm, single
 from launcher.core.settings import Settings, read_settings
-from launcher.core.topology import Topology
+from launcher.core.spec import Job, JobAlgorithm
+from launcher.core.topology import TELLERS, Flags, Topology
 from launcher.source import boot_file_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from launcher.cli.options import Request
     from launcher.protocols import Store
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan, the topology that it is for, the store it needs, and what must be masked wherever something leaves."""
+    """A plan, the topology that it is for, the store it needs, and what must be masked wherever something leaves.
+
+    Where the job is searched, the plan is that of one trial: `searched` is its algorithm with the policy, `job` what a
+    trial runs, `nodes` how many nodes search, and `environ` tells of this node alone.
+    """
 
     plan: Plan
+    job: Job
+    environ: Mapping[str, str]
+    searched: JobAlgorithm | None = None
+    nodes: int = 1
     topology: Topology
     opened: Opened
     settings: Settings
@@ -59,6 +68,11 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...],
     settings = read_settings(environ)
     opened = open_store(request.store, environ, settings)
     completed = load_job(request, environ, opened.read)
+    searched, nodes = searched_algorithm(completed.job), 1
+    if searched is not None:
+        nodes = nodes_told(completed.job, environ, request.flags)
+        completed = msgspec.structs.replace(completed, job=single(completed.job))
+        request, environ = alone(request, environ)
     facts = gather(completed.job, request, environ, settings, opened.facts, preview=preview)
     if waits(completed.job, facts):
         # A job that cannot be is refused before anybody is waited for.
@@ -70,7 +84,23 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...],
     plan = decide(completed.job, facts, warnings, completed.requirements)
     plan = _with_boot_file_warning(plan, opened)
     secrets = plan_secrets(plan, (*own, *opened.secrets()))
-    return Ready(plan=plan, topology=facts.topology, opened=opened, settings=settings, secrets=secrets)
+    return Ready(
+        plan=plan,
+        job=completed.job,
+        environ=environ,
+        searched=searched,
+        nodes=nodes,
+        topology=facts.topology,
+        opened=opened,
+        settings=settings,
+        secrets=secrets,
+    )
+
+
+def alone(request: Request, environ: Mapping[str, str]) -> tuple[Request, Mapping[str, str]]:
+    """The command line and the environment without what they say of other nodes: each searches by itself."""
+    kept = {name: value for name, value in environ.items() if name not in TELLERS}
+    return msgspec.structs.replace(request, flags=Flags()), kept
 
 
 def need_store(plan: Plan, opened: Opened) -> None:

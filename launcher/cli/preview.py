@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from launcher.cli.options import job_options, request
 from launcher.core.redact import redact, to_json
@@ -14,6 +15,7 @@ from launcher.core.redact import redact, to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from launcher.cli.prepare import Ready
     from launcher.core.devices import Devices
     from launcher.core.plan import Plan, Process
     from launcher.core.topology import Topology
@@ -36,13 +38,25 @@ def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click pass
     from launcher.cli.prepare import prepare
 
     ready = prepare(request(dict(os.environ), options), dict(os.environ), preview=True)
-    plan = redact(ready.plan, ready.secrets)
+    plan = redact(_with_search(ready), ready.secrets)
     if as_json:
         result(to_json(plan, ready.secrets).decode())
         return
     result("\n".join(tree(plan, ready.topology)))
     for warning in plan.warnings:
         say(f"warning: {warning}")
+
+
+def _with_search(ready: Ready) -> Plan:
+    """The plan; that of one trial, with a word on the search around it, where the job is searched."""
+    if ready.searched is None:
+        return ready.plan
+    from launcher.core.search.policy import policy_of
+    from launcher.core.search.shown import sought
+
+    decided = policy_of(ready.searched)
+    words = () if decided is None else (*map(str, decided.warnings), *sought(decided.policy))
+    return replace(ready.plan, warnings=(*ready.plan.warnings, *words))
 
 
 def tree(plan: Plan, topology: Topology) -> Iterator[str]:

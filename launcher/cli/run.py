@@ -36,6 +36,7 @@ from launcher.core.termination import termination_message
 from launcher.job import run as run_job
 from launcher.protocols import Cache
 from launcher.report import as_document, refusal, write_where_asked, write_whole
+from launcher.search.quest import Quest
 from launcher.streams.lines import ServiceLog
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
@@ -45,7 +46,9 @@ from launcher.world import World
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from launcher.protocols import Surroundings
+    from launcher.cli.quest import Wishes
+    from launcher.core.plan import Plan
+    from launcher.protocols import Record, Surroundings
 
 
 @click.command(name="run")
@@ -59,6 +62,11 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     Example:
       launcher run job.json --store ./store --root ./root --set lr=0.01
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    return start(options, quiet=quiet, verbose=verbose)
+
+
+def start(options: dict[str, Any], *, quiet: bool, verbose: bool, wishes: Wishes | None = None) -> int:
+    """Run the job of a command line, or search where it says so; with `wishes` it must be a search."""
     environ = dict(os.environ)
     err = Outlet(2, "stderr")
     terminal = None if quiet or sys.stderr is None else screen(err, 2, environ, sys.stderr.encoding)
@@ -69,7 +77,7 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     claim = Claim()
     try:
         with interruptible():
-            begun = _begin(dict(options), environ, claim)
+            begun = _begin(dict(options), environ, claim, wishes)
     except Interrupted as stop:
         ended = never_began(stop.number)
         _leave_word(options, environ, claim, as_document(ended))
@@ -77,23 +85,23 @@ def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 
     except Exception as error:
         _leave_word(options, environ, claim, refusal(_as_ours(error)))
         raise
-    ended = _carried_out(begun, environ, lines, (err, terminal))
+    ended = _carried_out(begun, lines, (err, terminal))
     if terminal is not None:
         terminal.close()
     return _said(ended, begun.secrets)
 
 
-def _carried_out(
-    begun: _Begun, environ: Mapping[str, str], lines: ServiceLog, shown: tuple[Outlet, Screen | None]
-) -> Outcome:
+def _carried_out(begun: _Begun, lines: ServiceLog, shown: tuple[Outlet, Screen | None]) -> Outcome:
     """Open the world, and let `job.run` have it."""
-    plan, clock = begun.ready.plan, SystemClock()
+    plan, environ, clock = begun.ready.plan, begun.ready.environ, SystemClock()
     # The roll is there before the first child is, and stays until the last one is gone.
     with (
         Roll(plan.files.roll, clock.now()) as roll,
         SystemProcesses(enrol=roll.enrol, left=roll.keep) as processes,  # from here on a signal is heard and answered
     ):
         lines.open(begun.log)
+        if begun.ready.settings.parent is not None:
+            _end_with(begun.ready.settings.parent)
         world = World(
             store=begun.ready.store,
             processes=processes,
@@ -107,14 +115,31 @@ def _carried_out(
             spy=find_program(("py-spy",), f"{os.path.dirname(sys.executable)}:{environ.get('PATH', '')}"),
             secrets=begun.secrets,
             cache=begun.cache,
-            occupancy=partial(sign, begun.ready.store, clock),
+            occupancy=partial(sign, begun.ready.store, clock) if begun.signs else _unsigned,
             owed=begun.owed,
             surroundings=_surroundings,
             interpreter=begun.interpreter,
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
-        return run_job(plan, world)
+        return run_job(plan, world) if begun.quest is None else _searched(begun.quest, plan, world)
+
+
+def _searched(quest: Quest, plan: Plan, world: World) -> Outcome:
+    from launcher.search import search
+    from launcher.search.host import Host
+
+    return run_job(plan, world, partial(search, quest=quest), Host)
+
+
+def _end_with(parent: int) -> None:
+    from launcher.cli.lifeline import end_with
+
+    end_with(parent)
+
+
+def _unsigned(plan: Plan, record: Record) -> None:
+    """Put no sign into outputs that many workers of one search write to."""
 
 
 def _said(ended: Outcome, secrets: Sequence[str]) -> int:
@@ -133,7 +158,8 @@ def _surroundings() -> Surroundings:
 class _Begun(Struct, frozen=True, kw_only=True):
     """The plan, every secret there is, the job's log, and whether an earlier run's outputs still wait.
 
-    `interpreter` is what the boot file's says of itself, where a pre-check asks for it.
+    `interpreter` is what the boot file's says of itself, where a pre-check asks for it. `quest` is the search, where
+    the job is one; `signs`: nobody else may write to the outputs meanwhile.
     """
 
     ready: Ready
@@ -142,11 +168,19 @@ class _Begun(Struct, frozen=True, kw_only=True):
     cache: Cache | None
     owed: bool
     interpreter: Interpreter | None
+    quest: Quest | None = None
+    signs: bool = True
 
 
-def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _Begun:
+def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim, wishes: Wishes | None) -> _Begun:
     """Decide, and make the log's folder this launcher's alone and clean."""
-    ready = prepare(request(environ, options), environ)
+    asked = request(environ, options)
+    ready, quest = prepare(asked, environ), None
+    if wishes is not None or ready.searched is not None:
+        from launcher.cli.quest import Wishes as Search
+        from launcher.cli.quest import quest_of
+
+        ready, quest = quest_of(ready, asked, wishes or Search())
     need_store(ready.plan, ready.opened)
     secrets = spellings(plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets())))
     folder = os.path.dirname(ready.plan.files.log)
@@ -165,6 +199,8 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim) -> _B
         cache=_cache(ready),
         owed=owed,
         interpreter=_interpreter(ready, environ) if ready.plan.precheck else None,
+        quest=quest,
+        signs=quest is None or quest.local,
     )
 
 

@@ -114,20 +114,28 @@ def _check_whole(job: Job, algorithm: Algorithm | None) -> list[Problem]:
     from launcher.core.complete import Overrides, complete, names_unknown_algorithm
     from launcher.core.facts import Facts
     from launcher.core.planning import plan
+    from launcher.core.search.trialjob import searched_algorithm
 
     unknown = names_unknown_algorithm(job, algorithm)
     if unknown:
         message = f"only the service knows {unknown!r}; run needs its body by --algorithm"
         return [Problem(path="algorithm.id", message=message)]
     completed = complete(job, algorithm, Overrides())
+    strange = list(completed.warnings)
+    searched = searched_algorithm(completed.job)
+    if searched is not None:
+        from launcher.core.search.policy import policy_of
+
+        sought = policy_of(searched)
+        strange += sought.warnings if sought else ()
     facts = Facts(environ={}, host="localhost", started="19700101T000000Z")
     try:
         decided = plan(completed.job, facts)
     except SpecError:
         raise
     except PlanError as error:
-        return [*completed.warnings, Problem(path="", message=str(error))]
-    return [*completed.warnings, *(Problem(path="", message=each) for each in decided.warnings)]
+        return [*strange, Problem(path="", message=str(error))]
+    return [*strange, *(Problem(path="", message=each) for each in decided.warnings)]
 
 
 def _as_json(problem: Problem) -> dict[str, str | None]:

@@ -95,7 +95,7 @@ def complete(job: Job, algorithm: Algorithm | None, overrides: Overrides) -> Com
     merged = _lay(own, base, algorithm)
     merged = msgspec.structs.replace(
         merged,
-        parameters=_parameters(own, base, overrides, log),
+        parameters=_parameters(own, base, overrides, log, _searched(merged)),
         environments=_variables(own, overrides, log),
         inputs=placed(merged.inputs, overrides.datasets, log),
     )
@@ -147,8 +147,14 @@ def _over(below: Channel, above: Channel | None) -> Channel:
     return msgspec.structs.replace(below, **said)
 
 
+def _searched(merged: JobAlgorithm) -> frozenset[str]:
+    """The names of hyperparameters that get their values from a search."""
+    search = merged.policies.auto_search if merged.policies else None
+    return frozenset(each.name for each in search.search_params) if search else frozenset()
+
+
 def _parameters(
-    own: JobAlgorithm, base: JobConfig | None, overrides: Overrides, log: Log
+    own: JobAlgorithm, base: JobConfig | None, overrides: Overrides, log: Log, searched: frozenset[str]
 ) -> tuple[Hyperparameter, ...]:
     laid = {each.name: each for each in (base.parameters if base else ())}
     fixed = base is not None and base.parameters_customization is False
@@ -164,7 +170,7 @@ def _parameters(
         else:
             _lay_parameter(laid, Hyperparameter(name=name, value=value), at, fixed=closed)
     for each in laid.values():
-        if each.constraint and each.constraint.required and not each.value:
+        if each.constraint and each.constraint.required and not each.value and each.name not in searched:
             At(None, f"hyperparameter {each.name}", log).wrong(
                 f"is required and has no value; give one in the job or with --set {each.name}=VALUE", NO_VALUE
             )
@@ -192,7 +198,8 @@ def _lay_parameter(laid: dict[str, Hyperparameter], top: Hyperparameter, at: At,
         wrong = wrong_value(constraint, top.value)
         if wrong:
             at.wrong(*wrong)
-    laid[top.name] = msgspec.structs.replace(below, value=top.value, constraint=constraint)
+    # without a constraint of its own it stays one of any type
+    laid[top.name] = msgspec.structs.replace(below, value=top.value, constraint=below.constraint or top.constraint)
 
 
 def _variables(own: JobAlgorithm, overrides: Overrides, log: Log) -> Mapping[str, str]:

@@ -15,10 +15,14 @@ from launcher.core.plan import Input, JobName, Node, Output
 
 
 class Scene(Record, frozen=True, kw_only=True):
-    """What the variables are made from; `per_node` processes train on this node. `code_url` is where the code lies."""
+    """What the variables are made from; `per_node` processes train on this node. `code_url` is where the code lies.
+
+    `staged` is where code, inputs and packages are: the same layout, but for a trial of a search.
+    """
 
     facts: Facts
     layout: Layout
+    staged: Layout
     job: JobName
     node: Node
     code: str | None
@@ -65,7 +69,7 @@ def _libraries(scene: Scene) -> str | None:
 
 
 def _python_path(scene: Scene) -> str:
-    layout = scene.layout
+    layout = scene.staged
     return _joined(layout.job_dir, scene.code, layout.packages, scene.facts.environ.get("PYTHONPATH"))
 
 
@@ -162,7 +166,7 @@ TABLE: tuple[Variable, ...] = (
     Variable(name="PYTHONFAULTHANDLER", meaning="a crash of Python tells where", value=lambda _: "1", inherit=True),
     Variable(name="MA_HOME", meaning="the user's home", value=lambda scene: scene.layout.home),
     Variable(name="MA_MOUNT_PATH", meaning="algorithm, inputs, outputs, logs", value=lambda scene: scene.layout.mount),
-    Variable(name="MA_JOB_DIR", meaning="parent of the code folder", value=lambda scene: scene.layout.job_dir),
+    Variable(name="MA_JOB_DIR", meaning="parent of the code folder", value=lambda scene: scene.staged.job_dir),
     Variable(name="MA_LOG_DIR", meaning="logs, run.json, events", value=lambda scene: scene.layout.log_dir),
     Variable(name="WORKSPACE", meaning="the code folder", value=lambda scene: scene.code),
     Variable(name="TMPDIR", meaning="scratch space, where the node has /cache", value=_scratch),

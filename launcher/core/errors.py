@@ -99,6 +99,12 @@ class StoreError(LauncherError):
     exit_code = Exit.UNREACHABLE
 
 
+class StudyError(LauncherError):
+    """The study of a search cannot be had, or is another search's."""
+
+    exit_code = Exit.UNREACHABLE
+
+
 class Cancelled(LauncherError):  # noqa: N818 - it is no error
     """A transfer stopped because it was asked to; never a failure of its own."""
 

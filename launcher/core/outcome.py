@@ -84,7 +84,7 @@ def _stopped(state: State, stop: Stop) -> Outcome:
         return _ended_by_a_peer(state, state.peer)
     evidence = () if state.failure is None else (state.failure.cause.message,)
     if stop.why == "auto-stop":
-        ended = "the boot process had not started" if state.boot_code is None else _how_it_ended(state)
+        ended = _how_far(state)
         cause = Cause(
             code="auto-stop",
             message=f"The job had the time that auto_stop gives it and was stopped; {ended}.",
@@ -93,6 +93,8 @@ def _stopped(state: State, stop: Stop) -> Outcome:
         )
         return Outcome(phase="Terminated", exit_code=Exit.AUTO_STOP, cause=cause)
     name = Signals(stop.number).name
+    if state.trials:
+        return _search_stopped(name, 128 + stop.number, evidence)
     if state.boot_code is None:
         message = f"{name} came before the boot process started."
     else:
@@ -100,6 +102,22 @@ def _stopped(state: State, stop: Stop) -> Outcome:
     action = "Start the job again if it was not stopped on purpose."
     cause = Cause(code="interrupted", message=message, action=action, evidence=evidence)
     return Outcome(phase="Terminated", exit_code=state.boot_code or 128 + stop.number, cause=cause)
+
+
+def _how_far(state: State) -> str:
+    if state.trials:
+        return "the search's finished trials are kept"
+    return "the boot process had not started" if state.boot_code is None else _how_it_ended(state)
+
+
+def _search_stopped(signal: str, code: int, evidence: tuple[str, ...]) -> Outcome:
+    cause = Cause(
+        code="interrupted",
+        message=f"{signal} interrupted the search; its finished trials are kept.",
+        action="Start the same command again: it goes on from there.",
+        evidence=evidence,
+    )
+    return Outcome(phase="Terminated", exit_code=code, cause=cause)
 
 
 def _ended_by_a_peer(state: State, peer: PeerEnded) -> Outcome:

@@ -192,6 +192,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `serves`: the boot processes serve other nodes and do not end by themselves; they are done when the workers are.
     `ssh` is the folder of the keys with which an engine reaches the other nodes. `pending` names what only a cluster
     can tell, where it has not told it yet: never in a plan that is carried out. `interpreter` is the boot file's.
+    `staged` is the root in which another launcher has brought and installed what this run needs.
     """
 
     job: JobName
@@ -227,6 +228,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[str, ...] = ()
     ssh: str | None = None
     interpreter: str = "python"
+    staged: str | None = None
 
     @property
     def is_ascend(self) -> bool:

@@ -33,8 +33,9 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
     """
     algorithm = job.algorithm or JobAlgorithm()
     layout = Layout(root=facts.root)
-    code = _code(algorithm, layout)
-    scene = _scene(job, facts, layout, code)
+    staged = Layout(root=facts.settings.staged) if facts.settings.staged else layout
+    code = _code(algorithm, staged)
+    scene = _scene(job, facts, (layout, staged), code)
     engine, engaged, processes = boot_processes(algorithm, code, scene)
     moves = scene.node.role == "worker"  # a parameter server needs no data, and a second copy would only cost
     log_url = job.spec.log_export_path.obs_url if job.spec and job.spec.log_export_path else None
@@ -43,11 +44,12 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         node=scene.node,
         root=facts.root,
         folders=_folders(scene, engaged),
-        code=code,
-        inputs=scene.inputs if moves else (),
+        code=code if code is None or staged is layout else msgspec.structs.replace(code, source=None),
+        inputs=scene.inputs if moves and staged is layout else (),
         outputs=scene.outputs if moves else (),
         processes=processes,
-        packages=layout.packages,
+        packages=staged.packages,
+        staged=facts.settings.staged,
         scratch=layout.cache if scene.facts.cache else None,
         pip_index=_pip_index(facts),
         files=_files(layout, scene.job, facts),
@@ -71,22 +73,23 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         serves=engaged.serves,
         pending=(*facts.topology.pending, *engaged.pending),
         ssh=engaged.ssh,
-        interpreter=interpreters(facts, algorithm.environments or {})[0]
-        if facts.interpreter is None
-        else facts.interpreter,
+        interpreter=facts.interpreter or interpreters(facts, algorithm.environments or {})[0],
     )
 
 
-def _scene(job: Job, facts: Facts, layout: Layout, code: Code | None) -> Scene:
+def _scene(job: Job, facts: Facts, layouts: tuple[Layout, Layout], code: Code | None) -> Scene:
+    """`layouts`: of what is this run's own, and of what is staged."""
     algorithm = job.algorithm or JobAlgorithm()
+    layout, staged = layouts
     this = _node(facts)
     own = own_settings(job)
-    inputs = channel_inputs(algorithm, layout, facts, own)
+    inputs = channel_inputs(algorithm, staged, facts, own)
     outputs = channel_outputs(algorithm, layout, facts.settings.language, own)
     check_folders(layout, code, inputs, outputs)
     return Scene(
         facts=_without_cache(facts, layout, (*inputs, *outputs)),
         layout=layout,
+        staged=staged,
         job=job_name(job, facts, this),
         node=this,
         code=code.path if code else None,

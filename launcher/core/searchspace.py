@@ -16,7 +16,7 @@ class RewardAttr(Record, frozen=True, kw_only=True):
 
 
 class SearchParam(Record, frozen=True, kw_only=True):
-    """A hyperparameter that a search may change; bounds are numbers as text."""
+    """A hyperparameter that a search may change; bounds are numbers as text. `scale` is not the service's, but ours."""
 
     name: str
     param_type: Literal["continuous", "discrete"] | None = None
@@ -24,6 +24,7 @@ class SearchParam(Record, frozen=True, kw_only=True):
     upper_bound: str | None = None
     discrete_points_num: str | None = None
     discrete_values: tuple[str, ...] = ()
+    scale: Literal["linear", "log"] | None = None
 
 
 class AlgoParam(Record, frozen=True, kw_only=True):

@@ -294,3 +294,25 @@ def test_annotations_of_the_platform_are_not_looked_at() -> None:
     own = job(**CHANNELS)
     metadata = replace(own.metadata, annotations={"job_template": "yes"})
     assert complete(replace(own, metadata=metadata), algorithm(), Overrides()).warnings == ()
+
+
+def alone(**own: Any) -> Completed:
+    values = own.pop("values", ())
+    code = {"code_dir": "/bucket/code/", "boot_file": "/bucket/code/train.py"}
+    document = {"kind": "job", "metadata": {"name": "j"}, "algorithm": {**code, **own}}
+    parsed = parse_job(read_document(json.dumps(document).encode(), "job.json"), Log())
+    return complete(parsed, None, Overrides(values=values))
+
+
+def test_a_value_over_an_untyped_hyperparameter_leaves_it_untyped() -> None:
+    made = alone(parameters=[{"name": "lr", "value": "0.1"}], values=(("lr", "0.2"),)).job.algorithm
+    assert made is not None
+    assert [(each.value, each.constraint) for each in made.parameters] == [("0.2", None)]
+
+
+def test_what_is_searched_needs_no_value() -> None:
+    required = [{"name": "lr", "constraint": {"type": "Float", "required": True}}]
+    search = {"search_params": [{"name": "lr", "lower_bound": "0", "upper_bound": "1"}]}
+    with pytest.raises(SpecError, match="hyperparameter lr: is required and has no value"):
+        alone(parameters=required)
+    assert alone(parameters=required, policies={"auto_search": search}).job.algorithm is not None

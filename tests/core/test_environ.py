@@ -25,6 +25,7 @@ def scene(facts: Facts = FACTS, accelerators: int | None = 0) -> Scene:
     return Scene(
         facts=facts,
         layout=Layout(),
+        staged=Layout(),
         job=JobName(id="i", name="n", label="modelarts-job-i-worker-0"),
         node=Node(index=here.index, count=here.count, host=facts.host, role=here.role, hosts=here.hosts),
         code="/code",

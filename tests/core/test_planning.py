@@ -299,6 +299,26 @@ def test_a_port_is_a_port() -> None:
         read_settings({"LAUNCHER_SSH_PORT": "65536"})
 
 
+def test_what_another_launcher_has_staged_is_used_where_it_lies() -> None:
+    environ = {"LAUNCHER_STAGED": "/shared"}
+    made = decided(
+        {"inputs": [channel("data")], "outputs": [channel("out", "obs://bucket/out/")]},
+        facts=replace(FACTS, root="/own", settings=read_settings(environ)),
+    )
+    assert made.code is not None
+    assert (made.code.source, made.inputs, made.staged) == (None, (), "/shared")
+    assert made.code.path.startswith("/shared/")
+    assert made.packages.startswith("/shared/")
+    (process,) = made.processes
+    assert any(token.startswith("--data=/shared/") for token in process.argv)
+    assert any(token.startswith("--out=/own/") for token in process.argv)
+    assert process.env["MA_JOB_DIR"].startswith("/shared/")
+    assert process.env["MA_LOG_DIR"].startswith("/own/")
+    assert all(path.startswith("/own/") for path in made.folders)
+    with pytest.raises(PlanError, match="LAUNCHER_STAGED: expected an absolute path, found 'shared'"):
+        read_settings({"LAUNCHER_STAGED": "shared"})
+
+
 def test_what_the_node_does_not_fulfil_is_in_the_plan() -> None:
     wants = (Requirement(key="flavor_type", values=("GPU",)),)
     made = plan(whole(), FACTS, requirements=wants)

@@ -165,6 +165,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     serves: bool = False
     """The boot processes serve other nodes: they are done when those are, and are ended then."""
+    trials: bool = False
+    """The boot processes are trials of a search: they come and go, and none that fails ends the others."""
     phase: Phase = Phase.CHECK
     running: tuple[int, ...] = ()
     ended_at: float | None = None

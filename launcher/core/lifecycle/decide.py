@@ -162,6 +162,8 @@ def _exited(state: State, event: Exited, now: float) -> Step:
     if event.pid not in state.running:
         return state, ()
     state = replace(state, running=tuple(pid for pid in state.running if pid != event.pid))
+    if state.phase is Phase.RUN and state.trials:
+        return state, ()  # when the search is over, and how it went, is for the search to say
     if state.phase is Phase.RUN and not state.boot_code and state.failure is None:
         state = replace(state, boot_code=0 if _served(state) else event.code, boot_signal=event.signal, first=event.pid)
     if not state.running:
@@ -184,6 +186,8 @@ def _came_out(state: State, event: Finished | StartFailed, now: float) -> Step:
 
 def _finished(state: State, failure: Failure | None) -> State:
     state = state if failure is None else _failed(state, failure)
+    if state.phase is Phase.RUN and state.trials and state.going:
+        return replace(state, boot_code=0)
     if state.phase not in UNFINISHED:
         return state
     # a report that is whole saves no output

@@ -37,7 +37,8 @@ def _values() -> Form[tuple[str, ...]]:
     return Form(read, many.dump, {"anyOf": [many.schema, {"type": "string"}]})
 
 
-def _regex(value: str) -> str | None:
+def wrong_regex(value: str) -> str | None:
+    """Why a text is no regular expression, or None."""
     try:
         re.compile(value)
     except (re.error, OverflowError, RecursionError) as error:
@@ -61,7 +62,7 @@ _REWARD = record(
     RewardAttr,
     Field("name", text()),
     Field("mode", text(one_of=("max", "min"))),
-    Field("regex", text(rule=_regex)),
+    Field("regex", text(rule=wrong_regex)),
 )
 _PARAM = record(
     SearchParam,
@@ -71,6 +72,7 @@ _PARAM = record(
     Field("upper_bound", _number_text()),
     Field("discrete_points_num", text(rule=_points)),
     Field("discrete_values", _values()),
+    Field("scale", text(one_of=("linear", "log"))),
     rule=_check_param,
 )
 _CONFIG = record(

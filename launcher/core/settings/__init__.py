@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from launcher.core.errors import PlanError
 from launcher.core.frozen import Record
 from launcher.core.plan import Checks, CodeLimits, LogRules, Meeting, Transfers
-from launcher.core.settings.table import TABLE, WANTED, Setting
+from launcher.core.settings.form import WANTED, Setting
+from launcher.core.settings.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,10 @@ class Settings(Record, frozen=True, kw_only=True):
     logs: LogRules = LogRules()
     grace: float = 25.0
     auto_stop: float | None = None
+    staged: str | None = None
+    parent: int | None = None
+    storage: str | None = None
+    study_patience: float = 600.0
     transfers: Transfers = Transfers()
     cache: str | None = None
     cache_bytes: int = 100 * 1024**3
@@ -69,6 +74,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         ),
         grace=float(values["LAUNCHER_GRACE"]),
         auto_stop=_optional(values["LAUNCHER_AUTO_STOP"]),
+        staged=_folder("LAUNCHER_STAGED", values),
+        parent=int(values["LAUNCHER_PARENT"]) if values["LAUNCHER_PARENT"] else None,
+        storage=values["LAUNCHER_STORAGE"] or None,
+        study_patience=float(values["LAUNCHER_STUDY_PATIENCE"]),
         transfers=Transfers(
             most=min(int(values["LAUNCHER_TRANSFERS"]), MOST_TRANSFERS),
             memory_bytes=int(values["LAUNCHER_TRANSFER_MEMORY"]) * 1024**2,
@@ -112,6 +121,17 @@ def _checks(values: Mapping[str, str]) -> Checks:
         stack_kib=int(values["LAUNCHER_CHECK_STACK"]),
         nproc=int(values["LAUNCHER_CHECK_NPROC"]),
     )
+
+
+def _folder(name: str, values: Mapping[str, str]) -> str | None:
+    path = values[name]
+    if path and not path.startswith("/"):
+        raise PlanError(
+            f"{name}: expected an absolute path, found {path!r}",
+            code="setting-invalid",
+            action=f"Correct or unset {name}.",
+        )
+    return path or None
 
 
 def _port(name: str, values: Mapping[str, str]) -> int:

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from launcher.core.frozen import Record
-
-Kind = Literal["number", "seconds", "share", "text", "encryption", "en|zh", "path|virtual", "refuse|warn", "0|1"]
-
-
-class Setting(Record, frozen=True, kw_only=True):
-    """One variable: its name, what it may be, what it is when unset, what it does."""
-
-    name: str
-    kind: Kind
-    default: str
-    meaning: str
-
+from launcher.core.settings.checks import CHECKS
+from launcher.core.settings.form import Setting
 
 TABLE = (
     Setting(
@@ -55,6 +42,32 @@ TABLE = (
         kind="seconds",
         default="",
         meaning="Seconds that the whole job may take (exit code 124), in place of the hours of its `spec.auto_stop`.",
+    ),
+    Setting(
+        name="LAUNCHER_STAGED",
+        kind="text",
+        default="",
+        meaning="A root in which another launcher has staged and installed the same job: its code, inputs and packages "
+        "are used where they lie. A search sets it for its trials.",
+    ),
+    Setting(
+        name="LAUNCHER_PARENT",
+        kind="number",
+        default="",
+        meaning="The pid of the launcher that started this one: when it is gone, the run ends as by SIGTERM. "
+        "A search sets it for its trials.",
+    ),
+    Setting(
+        name="LAUNCHER_STORAGE",
+        kind="text",
+        default="",
+        meaning="Where a search keeps its study, as `--storage`: it may hold a password.",
+    ),
+    Setting(
+        name="LAUNCHER_STUDY_PATIENCE",
+        kind="seconds",
+        default="600",
+        meaning="Seconds for which the database of a search is waited for when it is gone; its trials go on meanwhile.",
     ),
     Setting(
         name="LAUNCHER_LOG_SEGMENT",
@@ -185,51 +198,7 @@ TABLE = (
         default="0",
         meaning="1 gives boot files the variables of the service's first generation as well (DLS_*, BATCH_*).",
     ),
-    Setting(
-        name="LAUNCHER_CHECK_ROOT",
-        kind="number",
-        default="32",
-        meaning="GiB that the pre-check wants free in the root file system.",
-    ),
-    Setting(
-        name="LAUNCHER_CHECK_SHM", kind="number", default="1", meaning="GiB that the pre-check wants /dev/shm to have."
-    ),
-    Setting(
-        name="LAUNCHER_CHECK_CACHE",
-        kind="number",
-        default="32",
-        meaning="GiB that the pre-check wants free in /cache, where the node has one.",
-    ),
-    Setting(
-        name="LAUNCHER_CHECK_CLOCK",
-        kind="seconds",
-        default="300",
-        meaning="Seconds that the node's clock and the store's may differ by.",
-    ),
-    Setting(
-        name="LAUNCHER_CHECK_MEMLOCK",
-        kind="number",
-        default="16000",
-        meaning="KiB that the pre-check wants lockable (ulimit -l), on a node with an InfiniBand network.",
-    ),
-    Setting(
-        name="LAUNCHER_CHECK_NOFILE",
-        kind="number",
-        default="1000000",
-        meaning="Open files that the pre-check wants allowed (ulimit -n), with InfiniBand.",
-    ),
-    Setting(
-        name="LAUNCHER_CHECK_STACK",
-        kind="number",
-        default="8000",
-        meaning="KiB of stack that the pre-check wants allowed (ulimit -s), with InfiniBand.",
-    ),
-    Setting(
-        name="LAUNCHER_CHECK_NPROC",
-        kind="number",
-        default="1000000",
-        meaning="Processes of a user that the pre-check wants allowed (ulimit -u), with InfiniBand.",
-    ),
+    *CHECKS,
     Setting(
         name="LAUNCHER_CA_BUNDLE",
         kind="text",
@@ -262,15 +231,3 @@ TABLE = (
         meaning="1 shows the traceback behind every error.",
     ),
 )
-
-WANTED: dict[Kind, tuple[str, str]] = {
-    "number": (r"[1-9][0-9]{0,17}", "a whole number above 0"),
-    "seconds": (r"[0-9]{1,6}(\.[0-9]{1,6})?", "seconds, such as 25 (a grace is 86400 at most)"),
-    "share": (r"0?\.[0-9]{1,9}|0|1|1\.0{1,9}", "a share from 0 to 1, such as 0.01"),
-    "text": (r"(?s)[^\0]*", "text"),
-    "encryption": (r"AES256|aws:kms(:[A-Za-z0-9:/_.-]{1,255})?|", "AES256, aws:kms or aws:kms:KEY-ID"),
-    "en|zh": (r"en|zh", "en or zh"),
-    "path|virtual": (r"path|virtual|", "path or virtual"),
-    "refuse|warn": (r"refuse|warn", "refuse or warn"),
-    "0|1": (r"[01]", "0 or 1"),
-}

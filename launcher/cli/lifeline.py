@@ -1,0 +1,37 @@
+"""The tie between a launcher and the one that started it: without that one a trial of a search is nobody's."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+
+LOOK_S = 1.0
+"""Between two looks where the kernel cannot tell of another process's end."""
+
+
+def end_with(parent: int) -> None:
+    """Have this process get a SIGTERM as soon as its parent is gone; at once where it is no child of that one."""
+    threading.Thread(target=_watch, args=(parent,), name="lifeline", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    try:
+        held = os.pidfd_open(parent)
+    except OSError:
+        _watch_slowly(parent)
+    else:
+        # Held first, then asked whose it is: the number may have been given to somebody else before.
+        if os.getppid() == parent:
+            poll = select.poll()
+            poll.register(held, select.POLLIN)
+            poll.poll()
+        os.close(held)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _watch_slowly(parent: int) -> None:
+    never = threading.Event()
+    while os.getppid() == parent:
+        never.wait(LOOK_S)

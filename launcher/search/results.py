@@ -1,0 +1,109 @@
+"""What a search leaves for people and programs: its trials, the best of them, the report; each file always whole.
+
+The outputs' sync puts the folder in place. What cannot be written is said once, and stops nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from launcher import disk
+from launcher.core.parse.job import JOB
+from launcher.core.redact import mask, to_json
+from launcher.core.search.documents import (
+    best_document,
+    parameter_analysis,
+    trial_document,
+    trials_csv,
+    trials_document,
+)
+from launcher.core.search.trialjob import best_job
+from launcher.report import write_whole
+from launcher.search.laying import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.core.search import Trial
+    from launcher.core.search.slots import Standing
+    from launcher.protocols import Clock, Study
+    from launcher.search.quest import Quest
+
+SHARE = 0.05
+"""The most of the time that the costly documents may take, while trials run."""
+STUDY = "study.db"
+
+_log = logging.getLogger(__name__)
+
+
+class Results:
+    """The documents of a search. `secrets` are masked in all of them."""
+
+    def __init__(self, quest: Quest, study: Study, clock: Clock, secrets: Sequence[str]) -> None:
+        self._quest = quest
+        self._study = study
+        self._clock = clock
+        self._secrets = secrets
+        self._told: set[str] = set()
+        self._failed: set[str] = set()
+        self._seen: object = None
+        self._costly_after = 0.0
+
+    def write(self, trials: tuple[Trial, ...], standing: Standing, *, last: bool = False) -> None:
+        """Write what has changed; the costly documents less often, and in any case at the `last` time."""
+        seen = [(each.number, each.state, len(each.steps)) for each in trials]
+        if seen == self._seen and not last:
+            return
+        self._seen = seen
+        policy, moment = self._quest.policy, time.time()
+        self._put("trials.json", self._json(trials_document(policy, trials, moment)))
+        self._put("trials.csv", self._text(trials_csv(policy, trials, moment)))
+        for each in trials:
+            if each.state != "RUNNING" and each.verdict != "superseded" and each.id not in self._told:
+                self._told.add(each.id)
+                self._put(f"{each.id}.json", self._json(trial_document(policy, each, moment)))
+        if standing.best is not None:
+            values = texts(policy, standing.best)
+            self._put("best.json", self._json(best_document(policy, standing.best, values)))
+            self._put("best-job.json", self._json(JOB.dump(best_job(self._quest.job, values))))
+        self._copy()
+        now = self._clock.monotonic()
+        if last or now >= self._costly_after:
+            self._costly(trials)
+            self._costly_after = self._clock.monotonic() + (self._clock.monotonic() - now) / SHARE
+
+    def _costly(self, trials: tuple[Trial, ...]) -> None:
+        if self._quest.draw is None or not any(each.finished for each in trials):
+            return
+        drawn = self._quest.draw(self._quest.policy, trials, self._quest.name)
+        self._put("report.html", self._text(drawn.report.decode()))
+        self._put("parameter-analysis.json", self._json(parameter_analysis(drawn.importances)))
+
+    def _copy(self) -> None:
+        """Keep what another search can go on from, on a node that has nothing of this one."""
+        part = f"{self._quest.results}/.{STUDY}.part"
+        try:
+            if self._study.copy(part):
+                os.replace(part, f"{self._quest.results}/{STUDY}")
+        except OSError as error:
+            self._cannot(STUDY, error)
+
+    def _json(self, document: dict[str, Any]) -> bytes:
+        return to_json(document, self._secrets)
+
+    def _text(self, text: str) -> bytes:
+        return mask(text, self._secrets).encode(errors="backslashreplace")
+
+    def _put(self, name: str, content: bytes) -> None:
+        try:
+            write_whole(f"{self._quest.results}/{name}", content)
+        except OSError as error:
+            self._cannot(name, error)
+
+    def _cannot(self, name: str, error: OSError) -> None:
+        if name not in self._failed:
+            self._failed.add(name)
+            _log.warning("%s/%s cannot be written: %s", self._quest.results, name, disk.reason(error))
