@@ -16,7 +16,7 @@ SETUP := $(VENV)/.setup
 # The demo needs less than a developer does, but more is as good.
 LIGHT := $(if $(wildcard $(SETUP)),$(SETUP),$(VENV)/.demo)
 
-.PHONY: help setup demo test docker e2e-distributed check coverage bench bench-store clean
+.PHONY: help setup demo test docker e2e-distributed e2e-search check coverage bench bench-store bench-search clean
 .DELETE_ON_ERROR:
 # two of these at once would both fill .venv
 .NOTPARALLEL:
@@ -32,9 +32,9 @@ demo: $(LIGHT) ## from nothing: train the handwritten digits example on a local 
 	launcher run examples/digits/job.json --store $(DEMO)/store --root $(DEMO)/root
 	@examples/digits/show $(DEMO)
 
-test: $(SETUP) ## from nothing: every test that needs neither Docker nor several hosts
+test: $(SETUP) ## from nothing: every test that needs neither Docker, several hosts, PostgreSQL nor a browser
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM; \
-	$(BIN)/python -m pytest -n $(JOBS) -m "not docker and not distributed" --basetemp "$$scratch/tests"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not docker and not distributed and not search" --basetemp "$$scratch/tests"
 
 docker: $(SETUP) ## from nothing: the image in a real Docker engine, which is brought up where there is none (root, Debian)
 	@trap 'images/engine down' EXIT INT TERM; engine=$$(images/engine up) && eval "$$engine" && scratch=$$(mktemp -d) \
@@ -44,6 +44,10 @@ e2e-distributed: $(SETUP) ## from nothing: real engines on several hosts of one 
 	@engines=$$(PYTHON="$(PYTHON)" tests/distributed/engines $(ENGINES)) && eval "$$engines" && scratch=$$(mktemp -d) \
 	  && trap 'rm -rf "$$scratch"' EXIT INT TERM \
 	  && $(BIN)/python -m pytest -n $(JOBS) -m distributed --durations=0 --basetemp "$$scratch/tests" tests/distributed
+
+e2e-search: $(SETUP) ## from nothing: searches of many workers on PostgreSQL, the report in a browser (root, Debian)
+	@tests/search/tools && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM \
+	  && $(BIN)/python -m pytest -n $(JOBS) -m search --basetemp "$$scratch/tests"
 
 check: $(SETUP) ## lint, format, types, and which floor may import which
 	$(BIN)/ruff check .
@@ -66,6 +70,11 @@ bench: $(VENV)/.bench ## start-up and supervising against their yardsticks; prin
 
 bench-store: $(VENV)/.bench ## moving objects, against s5cmd, rclone, boto3 and cp (wants nginx of Debian); prints ratios
 	$(BIN)/python benchmarks/store.py
+
+bench-search: $(VENV)/.bench ## what a trial costs beside the boot file, and how fast logs are scanned; prints ratios
+	$(BIN)/python benchmarks/scanning.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/trials.py
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -166,6 +166,7 @@ METHODS: Mapping[str, Method] = {
     "hyperopt anneal, directly": by_hyperopt("anneal", avg_best_idx=2.0, shrink_coef=0.1),
     "**tpe_search** (n_initial_points 20, gamma 0.25)": ours(Tpe()),
     "**tpe_search**, n_initial_points 10": ours(Tpe(n_initial_points=10)),
+    "**tpe_search**, n_initial_points 10, gamma 0.9": ours(Tpe(n_initial_points=10, gamma=0.9)),
     "hyperopt TPE, directly (20, 0.25)": by_hyperopt("tpe", n_startup_jobs=20, gamma=0.25),
     "Optuna TPE, directly (its defaults: 10)": by_optuna(lambda seed: optuna.samplers.TPESampler(seed=seed)),
     "**bayes_opt_search** ucb (kappa 2.5)": ours(Bayes()),

@@ -30,7 +30,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launcher.adapters import study as adapter
 from launcher.core.search import Anneal, Bayes, Dimension, Ending, Metric, Owner, Policy, Tpe, Trial
@@ -54,6 +54,7 @@ __all__ = [
     "Trial",
     "best",
     "importance",
+    "join",
     "open_study",
     "standing",
     "this_process",
@@ -62,8 +63,7 @@ __all__ = [
 importance = adapter.importance
 
 
-@contextmanager
-def open_study(
+def join(
     policy: Policy,
     storage: str,
     name: str,
@@ -75,12 +75,13 @@ def open_study(
     patience: float = adapter.PATIENCE_S,
     beat_s: float = adapter.BEAT_S,
     grace_s: float = adapter.GRACE_S,
-) -> Iterator[Study]:
+    since: float = 0.0,
+) -> Study:
     """The study of this name, joined; begun where it is not there. Raises `StudyError` (launcher.core.errors).
 
     `storage` is the path of a file on a local disk or postgresql://user:password@host/database. Call `beat` for what
     runs every `beat_s` seconds: what was not heard of for `grace_s` is given to another worker. `alive` may know that
-    an owner is dead before that.
+    an owner is dead before that. What failed before `since`, in seconds since 1970, does not end the search.
     """
     study = adapter.open_study(
         storage,
@@ -92,9 +93,21 @@ def open_study(
         patience=patience,
         beat_s=beat_s,
         grace_s=grace_s,
+        since=since,
     )
     try:
         study.join(policy)
+    except BaseException:
+        study.close()
+        raise
+    return study
+
+
+@contextmanager
+def open_study(policy: Policy, storage: str, name: str, **more: Any) -> Iterator[Study]:
+    """The same, closed with the block; `more` are the keywords of `join`."""
+    study = join(policy, storage, name, **more)
+    try:
         yield study
     finally:
         study.close()

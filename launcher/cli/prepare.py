@@ -15,7 +15,7 @@ from launcher.core.errors import Exit, PlanError, SpecError
 from launcher.core.plan import Plan
 from launcher.core.planning import plan as decide
 from launcher.core.redact import mask, plan_secrets, secret_values
-from launcher.core.search.trialjob import nodes_told, searched_algorithm, single
+from launcher.core.searchspace import searched_algorithm
 from launcher.core.settings import Settings, read_settings
 from launcher.core.spec import Job, JobAlgorithm
 from launcher.core.topology import TELLERS, Flags, Topology
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """A plan, the topology that it is for, the store it needs, and what must be masked wherever something leaves.
 
-    Where the job is searched, the plan is that of one trial: `searched` is its algorithm with the policy, `job` what a
-    trial runs, `nodes` how many nodes search, and `environ` tells of this node alone.
+    Where the job is searched, the plan is that of one trial: `searched` is its algorithm with the policy, `whole` the
+    job as it was given, `job` what a trial runs, `nodes` how many nodes search, and `environ` tells of this node alone.
     """
 
     plan: Plan
+    whole: Job
     job: Job
     environ: Mapping[str, str]
     searched: JobAlgorithm | None = None
@@ -68,8 +69,10 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...],
     settings = read_settings(environ)
     opened = open_store(request.store, environ, settings)
     completed = load_job(request, environ, opened.read)
-    searched, nodes = searched_algorithm(completed.job), 1
+    whole, searched, nodes = completed.job, searched_algorithm(completed.job), 1
     if searched is not None:
+        from launcher.core.search.trialjob import nodes_told, single
+
         nodes = nodes_told(completed.job, environ, request.flags)
         completed = msgspec.structs.replace(completed, job=single(completed.job))
         request, environ = alone(request, environ)
@@ -86,6 +89,7 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...],
     secrets = plan_secrets(plan, (*own, *opened.secrets()))
     return Ready(
         plan=plan,
+        whole=whole,
         job=completed.job,
         environ=environ,
         searched=searched,

@@ -55,8 +55,17 @@ def _with_search(ready: Ready) -> Plan:
     from launcher.core.search.shown import sought
 
     decided = policy_of(ready.searched)
-    words = () if decided is None else (*map(str, decided.warnings), *sought(decided.policy))
+    words = () if decided is None else (*map(str, decided.warnings), *sought(decided.policy), *_where(ready.plan))
     return replace(ready.plan, warnings=(*ready.plan.warnings, *words))
+
+
+def _where(plan: Plan) -> tuple[str, ...]:
+    from launcher.core.search.trialjob import FOLDER, RESULTS, below
+
+    if not plan.outputs:
+        return ("the job has no output: what the search finds stays on the node",)
+    url = plan.outputs[0].target.url
+    return (f"each trial writes to {below(url, FOLDER)}<its id>/, the search to {below(url, RESULTS)}",)
 
 
 def tree(plan: Plan, topology: Topology) -> Iterator[str]:

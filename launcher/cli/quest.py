@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 import sys
 import time
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from launcher.cli.leftovers import clear_leftovers
-from launcher.cli.load import load_job
 from launcher.cli.machine import absolute
-from launcher.cli.owner import alive_here, owner
-from launcher.cli.stores import open_store
+from launcher.cli.studies import PLACE, file_of, join, named, passwords
 from launcher.core.errors import Exit, LauncherError, PlanError, Problem, SpecError
 from launcher.core.layout import Layout
 from launcher.core.lifecycle.deadlines import reserve
-from launcher.core.occupancy import Owner as Process
 from launcher.core.plan import Output
-from launcher.core.search import Anneal, Bayes, Owner, Pruner
+from launcher.core.search import Anneal, Bayes, Pruner
 from launcher.core.search.lanes import lanes
 from launcher.core.search.policy import PATH, policy_of
 from launcher.core.search.trialjob import FOLDER, RESULTS, below
-from launcher.core.settings import read_settings
 from launcher.core.urls import parse_location
-from launcher.search.expressions import wrong_expression
+from launcher.search.expressions import wrong_expressions
 from launcher.search.quest import Drawn, Quest
 from launcher.search.results import STUDY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from launcher.cli.options import Request
     from launcher.cli.prepare import Ready
     from launcher.core.plan import Plan
     from launcher.core.search import Policy, Trial
-    from launcher.protocols import Study
-
-_log = logging.getLogger(__name__)
+    from launcher.job import Train
+    from launcher.supervise import Desk
 
 PERIOD_S = 5.0
 """Between two uploads of the results."""
-PATIENCE_S = 10.0
-"""How long `--stop` waits for a database that does not answer."""
 MARGIN_S = 1.0
 """A trial's launcher is done so long before this one would kill it."""
 _OWN = "LAUNCHER_"
@@ -72,8 +64,19 @@ class Wishes(Struct, frozen=True, kw_only=True):
     max_failed: int | None = None
 
 
+def searching(ready: Ready, request: Request, wishes: Wishes | None) -> tuple[Ready, tuple[Train, type[Desk]], bool]:
+    """A search: what is prepared for it, what is done in a run's place, and whether its outputs are its own."""
+    from launcher.search import search
+    from launcher.search.host import Host
+
+    ready, quest = quest_of(ready, request, wishes or Wishes())
+    return ready, (partial(search, quest=quest), Host), quest.local
+
+
 def quest_of(ready: Ready, request: Request, wishes: Wishes) -> tuple[Ready, Quest]:
     """The search of a job, and what is prepared for it: a plan that stages once. Raises LauncherError."""
+    # For the libraries that draw, as a node with many processors would lend them all; no boot file gets it from here.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     decided = (
         policy_of(ready.searched, take=wishes.reward, pruner=wishes.pruner, most_failed=wishes.max_failed)
         if ready.searched
@@ -84,91 +87,38 @@ def quest_of(ready: Ready, request: Request, wishes: Wishes) -> tuple[Ready, Que
     plan, settings = ready.plan, ready.settings
     layout = Layout(root=plan.root)
     home = plan.scratch or layout.mount
-    storage = wishes.storage or settings.storage or f"{home}/search/{STUDY}"
+    storage = named(wishes.storage or settings.storage) or f"{home}/{PLACE}"
     _need(decided.policy, storage)
     _check_nodes(ready.nodes, storage)
     name = wishes.study or ready.job.metadata.id or ready.job.metadata.name
-    now = time.time()
+    patience, now = settings.study_patience, time.time()
     results = f"{layout.mount}/{RESULTS}"
     own = ready.job.algorithm.environments if ready.job.algorithm else None
     found = lanes(plan.devices, wishes.jobs, ready.environ, own=own or {})
     quest = Quest(
         policy=decided.policy,
         name=name,
-        study=partial(_opened, storage, name, (settings.study_patience, now), f"{results}/{STUDY}"),
+        study=partial(join, decided.policy, storage, name, kept=f"{results}/{STUDY}", times=(patience, now)),
+        whole=ready.whole,
         job=ready.job,
         lanes=found,
         command=(sys.executable, "-m", "launcher", "run"),
-        options=_options(plan, request),
+        store=_store(request.store),
+        options=_options(plan),
         environ=_settings(ready.environ, plan),
         roots=f"{home}/{FOLDER}",
         results=results,
-        local="://" not in storage,
+        local=file_of(storage) is not None,
         port=_free_port,
         clear=partial(_cleared, plan.grace),
         draw=_draw if find_spec("plotly") else None,
         since=now,
     )
     said = (*plan.warnings, *map(str, decided.warnings), *_told(quest))
+    if file_of(storage) is None:
+        plan = _of_this_host(plan)
     plan = replace(plan, outputs=_outputs(plan, results, storage), folders=(*plan.folders, results), warnings=said)
-    return replace(ready, plan=plan, secrets=(*ready.secrets, *_password(storage))), quest
-
-
-def stop_trial(request: Request, wishes: Wishes, trial: str, environ: Mapping[str, str]) -> None:
-    """Have one running trial of a study end. Raises LauncherError, and click.UsageError where no study is named."""
-    import click
-
-    from launcher.adapters.study import open_study
-
-    settings = read_settings(environ)
-    layout = Layout(root=absolute(request.root))
-    storage = wishes.storage or settings.storage
-    name = wishes.study
-    if name is None:
-        if request.job is None and not environ.get("LAUNCHER_JOB"):
-            raise click.UsageError("--stop: give JOB, or --study NAME, so that the study is known.")
-        job = load_job(request, environ, open_store(request.store, environ, settings).read).job
-        name = job.metadata.id or job.metadata.name
-    if storage is None:
-        places = [f"{home}/search/{STUDY}" for home in (layout.cache, layout.mount)]
-        storage = next(filter(os.path.isfile, places), places[0])
-    study = open_study(storage, name, _owner(), alive=_alive, patience=PATIENCE_S)
-    try:
-        study.stop(trial)
-    finally:
-        study.close()
-
-
-def _opened(storage: str, name: str, times: tuple[float, float], kept: str, stopped: Callable[[], bool]) -> Study:
-    """The study's storage; a copy that an earlier search has left in the output is gone on from."""
-    from launcher.adapters.study import open_study
-
-    if "://" not in storage and not os.path.exists(storage):
-        os.makedirs(os.path.dirname(storage), mode=0o700, exist_ok=True)
-        if os.path.isfile(kept) and not os.path.islink(kept):
-            import shutil
-
-            shutil.copyfile(kept, f"{storage}.part")
-            os.replace(f"{storage}.part", storage)
-    patience, since = times
-    return open_study(
-        storage, name, _owner(), alive=_alive, stopped=stopped, note=_log.warning, patience=patience, since=since
-    )
-
-
-def _owner() -> Owner:
-    """This process, as the study knows who runs a trial."""
-    this = owner()
-    if this is None:
-        return Owner(worker=os.uname().nodename, boot="", pid=os.getpid(), start=0)
-    return Owner(worker=os.uname().nodename, boot=f"{this.boot}/{this.namespace}", pid=this.pid, start=this.started)
-
-
-def _alive(other: Owner) -> bool | None:
-    boot, mark, namespace = other.boot.rpartition("/")
-    if not mark or not namespace.isdigit():
-        return None
-    return alive_here(Process(boot=boot, namespace=int(namespace), pid=other.pid, started=other.start))
+    return replace(ready, plan=plan, secrets=(*ready.secrets, *passwords(storage))), quest
 
 
 def _no_search() -> SpecError:
@@ -179,7 +129,7 @@ def _no_search() -> SpecError:
 def _need(policy: Policy, storage: str) -> None:
     """Refuse a search whose libraries are not there. Raises LauncherError."""
     wanted = ["optuna", "regex", *filter(None, (NEEDED.get(type(policy.algorithm)),))]
-    if storage.startswith(("postgres://", "postgresql://", "postgresql+")):
+    if file_of(storage) is None:
         wanted.append("psycopg")
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
@@ -189,19 +139,14 @@ def _need(policy: Policy, storage: str) -> None:
             action="Install it: pip install 'modelarts-launcher[search]'.",
             exit_code=Exit.NODE,
         )
-    wrongs = [wrong_expression(metric) for metric in (policy.reward, *policy.others)]
-    problems = [
-        Problem(path=f"{PATH}.reward_attrs[{index}].regex", message=wrong)
-        for index, wrong in enumerate(wrongs)
-        if wrong
-    ]
+    problems = wrong_expressions(policy)
     if problems:
         raise SpecError(problems)
 
 
 def _check_nodes(nodes: int, storage: str) -> None:
     """Each node of a search is a worker by itself, and all need one study."""
-    if nodes > 1 and "://" not in storage:
+    if nodes > 1 and file_of(storage) is not None:
         raise PlanError(
             f"the job has {nodes} nodes, and a search on each of them needs one study that all reach; "
             f"{storage} is a file of this one",
@@ -210,21 +155,29 @@ def _check_nodes(nodes: int, storage: str) -> None:
         )
 
 
-def _options(plan: Plan, request: Request) -> tuple[str, ...]:
-    """What stands behind a trial's job: the same store, and less time to end than this launcher has."""
+def _store(named: str | None) -> tuple[str, ...]:
+    """The store, as a trial's launcher is told of it."""
+    return () if named is None else ("--store", named if "://" in named else absolute(named))
+
+
+def _options(plan: Plan) -> tuple[str, ...]:
+    """What else stands behind a trial's job: less time to end than this launcher has."""
     grace = max(0.0, plan.grace - reserve(plan.grace) - MARGIN_S)
-    store = (
-        ()
-        if request.store is None
-        else ("--store", request.store if "://" in request.store else absolute(request.store))
-    )
-    return (*store, "--grace", f"{grace:g}", "--no-precheck", "--quiet")
+    return ("--grace", f"{grace:g}", "--no-precheck", "--quiet")
 
 
 def _settings(environ: Mapping[str, str], plan: Plan) -> dict[str, str]:
     """The launcher's own settings for a trial's launcher."""
     kept = {name: value for name, value in environ.items() if name.startswith(_OWN) and name not in NOT_FOR_TRIALS}
     return {**kept, "LAUNCHER_STAGED": plan.root, "LAUNCHER_PARENT": str(os.getpid())}
+
+
+def _of_this_host(plan: Plan) -> Plan:
+    """The plan of one worker among many: all are worker-0 to themselves, and their logs go to one folder."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", plan.node.host)[:64]
+    label = f"modelarts-job-{plan.job.id}-{host}"
+    log = f"{os.path.dirname(plan.files.log)}/{label}.log"
+    return replace(plan, job=replace(plan.job, label=label), files=replace(plan.files, log=log))
 
 
 def _outputs(plan: Plan, results: str, storage: str) -> tuple[Output, ...]:
@@ -241,7 +194,7 @@ def _outputs(plan: Plan, results: str, storage: str) -> tuple[Output, ...]:
             field=first.field,
             path=results,
             target=target,
-            predownload="://" not in storage,
+            predownload=file_of(storage) is not None,
             period=PERIOD_S,
         ),
     )
@@ -255,14 +208,6 @@ def _told(quest: Quest) -> tuple[str, ...]:
             "plotly is not installed, so that there will be no report.html: pip install 'modelarts-launcher[search]'",
         )
     return notes
-
-
-def _password(storage: str) -> tuple[str, ...]:
-    try:
-        found = urlsplit(storage).password if "://" in storage else None
-    except ValueError:
-        return ()
-    return (found, unquote(found)) if found else ()
 
 
 def _cleared(grace: float, root: str) -> Sequence[str]:

@@ -33,14 +33,15 @@ from launcher.core.layout import Layout
 from launcher.core.outcome import Outcome, exit_code, never_began, sentence
 from launcher.core.redact import mask, plan_secrets, spellings, to_json
 from launcher.core.termination import termination_message
+from launcher.job import Train
 from launcher.job import run as run_job
 from launcher.protocols import Cache
 from launcher.report import as_document, refusal, write_where_asked, write_whole
-from launcher.search.quest import Quest
 from launcher.streams.lines import ServiceLog
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
 from launcher.streams.screen import Screen, screen
+from launcher.supervise import Desk
 from launcher.world import World
 
 if TYPE_CHECKING:
@@ -122,14 +123,7 @@ def _carried_out(begun: _Begun, lines: ServiceLog, shown: tuple[Outlet, Screen |
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
-        return run_job(plan, world) if begun.quest is None else _searched(begun.quest, plan, world)
-
-
-def _searched(quest: Quest, plan: Plan, world: World) -> Outcome:
-    from launcher.search import search
-    from launcher.search.host import Host
-
-    return run_job(plan, world, partial(search, quest=quest), Host)
+        return run_job(plan, world, *begun.instead)
 
 
 def _end_with(parent: int) -> None:
@@ -158,8 +152,8 @@ def _surroundings() -> Surroundings:
 class _Begun(Struct, frozen=True, kw_only=True):
     """The plan, every secret there is, the job's log, and whether an earlier run's outputs still wait.
 
-    `interpreter` is what the boot file's says of itself, where a pre-check asks for it. `quest` is the search, where
-    the job is one; `signs`: nobody else may write to the outputs meanwhile.
+    `interpreter` is what the boot file's says of itself, where a pre-check asks for it. `instead` is what `job.run`
+    does in place of running the boot processes, for a search; `signs`: nobody else may write to the outputs meanwhile.
     """
 
     ready: Ready
@@ -168,19 +162,19 @@ class _Begun(Struct, frozen=True, kw_only=True):
     cache: Cache | None
     owed: bool
     interpreter: Interpreter | None
-    quest: Quest | None = None
+    instead: tuple[Train, type[Desk]] | tuple[()] = ()
     signs: bool = True
 
 
 def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim, wishes: Wishes | None) -> _Begun:
     """Decide, and make the log's folder this launcher's alone and clean."""
     asked = request(environ, options)
-    ready, quest = prepare(asked, environ), None
+    ready, signs = prepare(asked, environ), True
+    instead: tuple[Train, type[Desk]] | tuple[()] = ()
     if wishes is not None or ready.searched is not None:
-        from launcher.cli.quest import Wishes as Search
-        from launcher.cli.quest import quest_of
+        from launcher.cli.quest import searching
 
-        ready, quest = quest_of(ready, asked, wishes or Search())
+        ready, instead, signs = searching(ready, asked, wishes)
     need_store(ready.plan, ready.opened)
     secrets = spellings(plan_secrets(ready.plan, (*ready.secrets, *ready.opened.chain_secrets())))
     folder = os.path.dirname(ready.plan.files.log)
@@ -188,6 +182,7 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim, wishe
     claim.take(folder)
     owed = owes(ready.plan.files.run_json)
     told = clear_leftovers(ready.plan.files.roll, ready.plan.grace)
+    _reopen(ready.plan)
     if told:
         ready = replace(ready, plan=replace(ready.plan, warnings=(*ready.plan.warnings, *told)))
     hidden = [each.encode(errors="surrogateescape") for each in secrets]
@@ -199,9 +194,17 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim, wishe
         cache=_cache(ready),
         owed=owed,
         interpreter=_interpreter(ready, environ) if ready.plan.precheck else None,
-        quest=quest,
-        signs=quest is None or quest.local,
+        instead=instead,
+        signs=signs,
     )
+
+
+def _reopen(plan: Plan) -> None:
+    """Give back the right to write to what a killed search has closed."""
+    if plan.code is not None and os.path.isdir(plan.code.path):
+        from launcher.search.shelf import Shelf
+
+        Shelf(plan).reopen_if_closed()
 
 
 def _interpreter(ready: Ready, environ: Mapping[str, str]) -> Interpreter | None:

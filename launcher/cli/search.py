@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
 from launcher.cli.options import job_options, request
 from launcher.core.search import Pruner
-
-if TYPE_CHECKING:
-    from launcher.cli.options import Request
 
 WISHES = ("jobs", "storage", "study", "pruner", "reward", "max_failed")
 
@@ -43,20 +40,23 @@ def command(quiet: bool, verbose: bool, stop: str | None, **options: Any) -> int
       launcher search job.json --storage postgresql://user@host/db     # in each of many pods
       launcher search job.json --root ./root --stop 1b2c3d4e
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
-    from launcher.cli.quest import Wishes
-
-    wishes = Wishes(**{name: options.pop(name) for name in WISHES})
+    wishes = {name: options.pop(name) for name in WISHES}
+    for name, value in (("storage", wishes["storage"]), ("study", wishes["study"]), ("stop", stop)):
+        if value == "":
+            raise click.UsageError(f"--{name}: the value is empty; was a shell variable not set?")
     if stop is not None:
-        return _stopped(request(dict(os.environ), options), wishes, stop)
+        return _stopped(options, wishes["storage"], wishes["study"], stop)
+    from launcher.cli.quest import Wishes
     from launcher.cli.run import start
 
-    return start(options, quiet=quiet, verbose=verbose, wishes=wishes)
+    return start(options, quiet=quiet, verbose=verbose, wishes=Wishes(**wishes))
 
 
-def _stopped(asked: Request, wishes: Any, trial: str) -> int:
+def _stopped(options: dict[str, Any], storage: str | None, study: str | None, trial: str) -> int:
     from launcher.cli import say
-    from launcher.cli.quest import stop_trial
+    from launcher.cli.studies import stop_trial
 
-    stop_trial(asked, wishes, trial, dict(os.environ))
+    environ = dict(os.environ)
+    stop_trial(request(environ, options), storage, study, trial, environ)
     say(f"trial {trial} is asked to end; it counts with its last reward")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,7 +115,7 @@ def _check_whole(job: Job, algorithm: Algorithm | None) -> list[Problem]:
     from launcher.core.complete import Overrides, complete, names_unknown_algorithm
     from launcher.core.facts import Facts
     from launcher.core.planning import plan
-    from launcher.core.search.trialjob import searched_algorithm
+    from launcher.core.searchspace import searched_algorithm
 
     unknown = names_unknown_algorithm(job, algorithm)
     if unknown:
@@ -128,6 +129,12 @@ def _check_whole(job: Job, algorithm: Algorithm | None) -> list[Problem]:
 
         sought = policy_of(searched)
         strange += sought.warnings if sought else ()
+        if sought and find_spec("regex"):
+            from launcher.search.expressions import wrong_expressions
+
+            wrong = wrong_expressions(sought.policy)
+            if wrong:
+                raise SpecError(wrong)
     facts = Facts(environ={}, host="localhost", started="19700101T000000Z")
     try:
         decided = plan(completed.job, facts)

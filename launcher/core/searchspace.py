@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from launcher.core.frozen import Record
+
+if TYPE_CHECKING:
+    from launcher.core.spec import Job, JobAlgorithm
 
 
 class RewardAttr(Record, frozen=True, kw_only=True):
@@ -49,3 +52,9 @@ class AutoSearch(Record, frozen=True, kw_only=True):
     reward_attrs: tuple[RewardAttr, ...] = ()
     search_params: tuple[SearchParam, ...] = ()
     algo_configs: tuple[AlgoConfig, ...] = ()
+
+
+def searched_algorithm(job: Job) -> JobAlgorithm | None:
+    """The algorithm of a job that is searched; None where it says nothing of a search."""
+    search = job.algorithm.policies.auto_search if job.algorithm and job.algorithm.policies else None
+    return job.algorithm if search is not None and search != AutoSearch() else None

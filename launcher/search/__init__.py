@@ -14,15 +14,13 @@ from launcher.opening import begun
 from launcher.pool import no_threads
 from launcher.search.host import Host
 from launcher.search.results import Results
+from launcher.search.shelf import Shelf
 from launcher.search.telling import Teller
 from launcher.search.trials import Trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from launcher.core.plan import Plan
     from launcher.core.record import Cause
-    from launcher.protocols import Study
     from launcher.report import Report
     from launcher.search.quest import Quest
     from launcher.supervise import Desk
@@ -39,30 +37,30 @@ def search(
     if not (isinstance(desk, Host) and desk.state.going):
         return False, None
     report.phase("search")
-    study = desk.during(Phase.READY, lambda stopped: _joined(quest, stopped))
+    # Whoever asks the search to end waits neither for its study now nor, later, for what is to be told to it.
+    study = desk.during(Phase.READY, lambda _stopped: quest.study(lambda: not desk.state.going))
     if study is None:
         return False, None
     results = Results(quest, study, world.clock, report.secrets)
-    teller = Teller(quest, report, results, world)
+    shelf = Shelf(plan)
+    teller = Teller(quest, report, results, world, shelf=shelf, root=plan.root)
     trials = Trials(quest, study, teller, world.clock, world.processes.wake)
     try:
         trials.start()
     except RuntimeError:
         desk.fail(no_threads("begin the search"))
         return False, None
+    shelf.close()
     begun(plan, report, sync)
-    desk.host(trials, world.environ)
+    try:
+        desk.host(trials, world.environ)
+    finally:
+        shelf.reopen()
     trials.close()
     teller.close()
-    desk.came_out(trials.error or _failure(trials))
+    # who stopped it is told by the state
+    desk.came_out(trials.error or (None if desk.state.stopped else _failure(trials)))
     return True, None
-
-
-def _joined(quest: Quest, stopped: Callable[[], bool]) -> Study:
-    """The study, begun or joined. Raises StudyError."""
-    study = quest.study(stopped)
-    study.join(quest.policy)
-    return study
 
 
 def _failure(trials: Trials) -> LauncherError | None:

@@ -10,10 +10,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from launcher.core.errors import Problem
+from launcher.core.search.policy import PATH
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from launcher.core.search import Metric
+    from launcher.core.search import Metric, Policy
 
 MOST_PARTS = 250_000
 """`regex` writes a repeated part out as often as it must come: memory without end, were there no limit."""
@@ -63,8 +66,17 @@ def compile_metric(metric: Metric) -> Expression:
     return Expression(metric, pattern)
 
 
-def wrong_expression(metric: Metric) -> str | None:
-    """Why an expression cannot be run; None: it can."""
+def wrong_expressions(policy: Policy) -> list[Problem]:
+    """What is wrong with the expressions of a search, each with its path."""
+    metrics = (policy.reward, *policy.others)
+    return [
+        Problem(path=f"{PATH}.reward_attrs[{index}].regex", message=wrong)
+        for index, metric in enumerate(metrics)
+        if (wrong := _wrong(metric)) is not None
+    ]
+
+
+def _wrong(metric: Metric) -> str | None:
     try:
         compile_metric(metric)
     except ValueError as error:

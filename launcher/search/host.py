@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from launcher.children import Attended, Children, Sinks
 from launcher.core.errors import LauncherError
-from launcher.core.lifecycle import Finished, Kill, Phase, Started
+from launcher.core.lifecycle import Finished, Phase, Started
 from launcher.core.outcome import failure_of
 from launcher.core.plan import Process
 from launcher.supervise import Desk
@@ -78,7 +78,8 @@ class Host(Desk):
                 if not self._state.running and not waiting and shift.over(stopping=self._state.stopped is not None):
                     break
                 self._attend_until(self._look(shift, waiting))
-            self._end_strays()
+            if self._state.left:
+                self._name_left()
         except BaseException:
             # A defect: nothing that was started may outlive the launcher unattended.
             self._children.signal(SIGKILL)
@@ -102,6 +103,8 @@ class Host(Desk):
         if self._state.stopped is None:
             self._start_all(shift, env)
         for pid in shift.unwanted():
+            if self._state.stopped is not None:
+                continue  # it was asked with all others, and whoever is asked twice has to hurry
             self._processes.signal(pid, SIGTERM)
             self._processes.signal(pid, SIGCONT)
 
@@ -118,10 +121,3 @@ class Host(Desk):
     def _look(self, shift: Shift, waiting: Mapping[int, float]) -> float | None:
         times = [at for at in (shift.look_at(self._clock.monotonic()), *waiting.values()) if at is not None]
         return min(times, default=None)
-
-    def _end_strays(self) -> None:
-        """Whoever a killed trial left behind is ended too."""
-        while not self._state.left and self._children.signal(SIGKILL if Kill() in self._state.done else 0):
-            self._attend_until(None)
-        if self._state.left:
-            self._name_left()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from launcher.search.quest import Quest
 
 
+JOB_FILE = "job.json"
+
+
 def texts(policy: Policy, trial: Trial) -> Mapping[str, str]:
     """The values of a trial as the boot file gets them."""
     return {each.name: values_of(each, trial.values[each.name]) for each in policy.space if each.name in trial.values}
@@ -35,8 +38,8 @@ def lay_out(quest: Quest, trial: Trial, root: str) -> None:
     job = trial_job(quest.job, trial.id, texts(quest.policy, trial))
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)
-        write_whole(f"{root}/job.json", to_json(JOB.dump(job)))
-        os.chmod(f"{root}/job.json", 0o600)
+        write_whole(f"{root}/{JOB_FILE}", to_json(JOB.dump(job)))
+        os.chmod(f"{root}/{JOB_FILE}", 0o600)
     except OSError as error:
         raise StageError(
             f"the folder of a trial cannot be made: {root}: {disk.reason(error)}",
@@ -69,9 +72,19 @@ def clear_away(root: str, ran: RunEnd) -> None:
     import shutil  # noqa: PLC0415 - it brings half a dozen compressions along
 
     with suppress(OSError):
-        os.unlink(f"{root}/job.json")
-    if ran.owes:
-        return  # what is not in its place is here, and `launcher sync` may put it there
+        os.unlink(f"{root}/{JOB_FILE}")  # it may hold secrets
     layout = Layout(root=root)
-    for folder in (f"{layout.mount}/outputs", layout.cache):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(layout.cache, ignore_errors=True)
+    if not ran.owes:  # what is not in its place is here, and `launcher sync` may put it there
+        shutil.rmtree(f"{layout.mount}/outputs", ignore_errors=True)
+
+
+def sweep(roots: str) -> None:
+    """Clear away what the trials of a killed search have left; those roots are nobody else's."""
+    try:
+        names = os.listdir(roots)
+    except OSError:
+        return  # there was no trial here yet
+    for name in names:
+        if os.path.lexists(f"{roots}/{name}/{JOB_FILE}"):
+            clear_away(f"{roots}/{name}", how_it_ran(f"{roots}/{name}", 0))

@@ -22,20 +22,23 @@ class Drawn(Struct, frozen=True, kw_only=True):
 class Quest(Struct, frozen=True, kw_only=True):
     """A search, ready to be carried out.
 
-    `name` is the study's, and `study` opens it; it is to give up when its argument says so. `job` is the whole job as
-    one trial runs it. `command` starts a launcher, up to the job's file; `options` stand after it. `environ` are
-    settings for a trial's launcher, as no child gets this one's. `roots` holds the trials' roots, `results` what the
-    search writes. `local`: the study is this worker's alone. `port` gives a free one. `clear` ends what the launcher of
-    a trial, killed in this root, left running. `draw` makes the report; None where what draws it is not installed.
-    What failed before `since`, in seconds since 1970, does not end it. `beat_s` is between two signs of life.
+    `name` is the study's, and `study` joins it, and gives up when its argument says so; `local`: it is this worker's
+    alone. `whole` is the job as it was given, `job` as one trial runs it. `command` starts a launcher, up to the job's
+    file; `store` and `options` stand after it. `environ` are settings for a trial's launcher, as no child gets this
+    one's. `roots` holds the trials' roots, `results` what the search writes. `port` gives a free one. `clear` ends what
+    the launcher of a trial, killed in this root, left running. `draw` makes the report; None where what draws it is not
+    installed. What failed before `since`, in seconds since 1970, does not end the search. `beat_s` is between two signs
+    of life.
     """
 
     policy: Policy
     name: str
     study: Callable[[Callable[[], bool]], Study]
+    whole: Job
     job: Job
     lanes: tuple[Lane, ...]
     command: tuple[str, ...]
+    store: tuple[str, ...]
     options: tuple[str, ...]
     environ: Mapping[str, str]
     roots: str

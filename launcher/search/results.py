@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from launcher import disk
+from launcher.core.keys import PART
 from launcher.core.parse.job import JOB
 from launcher.core.redact import mask, to_json
 from launcher.core.search.documents import (
@@ -20,7 +21,7 @@ from launcher.core.search.documents import (
     trials_csv,
     trials_document,
 )
-from launcher.core.search.trialjob import best_job
+from launcher.core.search.trialjob import best_job, without
 from launcher.report import write_whole
 from launcher.search.laying import texts
 
@@ -51,6 +52,8 @@ class Results:
         self._failed: set[str] = set()
         self._seen: object = None
         self._costly_after = 0.0
+        self.missing: tuple[str, ...] = ()
+        """What best-job.json may not say, as options for who runs it."""
 
     def write(self, trials: tuple[Trial, ...], standing: Standing, *, last: bool = False) -> None:
         """Write what has changed; the costly documents less often, and in any case at the `last` time."""
@@ -68,7 +71,8 @@ class Results:
         if standing.best is not None:
             values = texts(policy, standing.best)
             self._put("best.json", self._json(best_document(policy, standing.best, values)))
-            self._put("best-job.json", self._json(JOB.dump(best_job(self._quest.job, values))))
+            job, self.missing = without(best_job(self._quest.whole, values), self._hidden)
+            self._put("best-job.json", self._json(JOB.dump(job)))
         self._copy()
         now = self._clock.monotonic()
         if last or now >= self._costly_after:
@@ -78,13 +82,19 @@ class Results:
     def _costly(self, trials: tuple[Trial, ...]) -> None:
         if self._quest.draw is None or not any(each.finished for each in trials):
             return
-        drawn = self._quest.draw(self._quest.policy, trials, self._quest.name)
+        try:
+            drawn = self._quest.draw(self._quest.policy, trials, self._quest.name)
+        except Exception as error:  # noqa: BLE001 - other people's charts are not worth a search
+            if "report.html" not in self._failed:
+                self._failed.add("report.html")
+                _log.warning("report.html cannot be drawn: %s: %s", type(error).__name__, error)
+            return
         self._put("report.html", self._text(drawn.report.decode()))
         self._put("parameter-analysis.json", self._json(parameter_analysis(drawn.importances)))
 
     def _copy(self) -> None:
         """Keep what another search can go on from, on a node that has nothing of this one."""
-        part = f"{self._quest.results}/.{STUDY}.part"
+        part = f"{self._quest.results}/{PART}{STUDY}"  # by its name the sync leaves it alone
         try:
             if self._study.copy(part):
                 os.replace(part, f"{self._quest.results}/{STUDY}")
@@ -93,6 +103,9 @@ class Results:
 
     def _json(self, document: dict[str, Any]) -> bytes:
         return to_json(document, self._secrets)
+
+    def _hidden(self, value: str) -> bool:
+        return mask(value, self._secrets) != value
 
     def _text(self, text: str) -> bytes:
         return mask(text, self._secrets).encode(errors="backslashreplace")

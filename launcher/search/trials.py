@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from launcher.core.errors import LauncherError
+from launcher.core.errors import Exit, LauncherError
 from launcher.core.plan import Process
 from launcher.core.search import Trial
-from launcher.core.search.endings import Asked, RunEnd, ending
+from launcher.core.search.endings import Asked, RunEnd, ending, unfit
 from launcher.core.search.lanes import Lane
 from launcher.core.search.recorded import recorded
 from launcher.core.search.slots import standing
 from launcher.search.host import Start
 from launcher.search.keeper import Keeper
-from launcher.search.laying import clear_away, how_it_ran, lay_out
+from launcher.search.laying import JOB_FILE, clear_away, how_it_ran, lay_out, sweep
 from launcher.search.scan import Scanner
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from launcher.core.search.slots import Standing
     from launcher.protocols import Clock, Study
     from launcher.search.quest import Quest
+
+SAY_S = 30.0
+"""Between two words on whom is waited for."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +79,6 @@ class Trials:
         self._study = study
         self._told = told
         self._wake = wake
-        self._clock = clock
         self._keeper = Keeper(self._regularly, quest.beat_s, clock, wake)
         self._free: deque[Lane] = deque(quest.lanes)
         self._waiting: deque[Lane] = deque()
@@ -88,10 +90,15 @@ class Trials:
         self.trials: tuple[Trial, ...] = ()
         self.standing: Standing | None = None
         self._summed_up = False
+        self._clearing = 0
+        self._unfit: LauncherError | None = None
+        self._clock = clock
+        self._said = -SAY_S
 
     def start(self) -> None:
         """Begin. Raises RuntimeError where the node allows no more threads."""
         self._keeper.start()
+        self._keeper.post(partial(sweep, self._quest.roots))
         self._keeper.post(self._look)
 
     def close(self) -> None:
@@ -100,10 +107,10 @@ class Trials:
 
     @property
     def error(self) -> LauncherError | None:
-        """Why the study cannot be had any more. What is no such error is a defect, and raised."""
+        """Why this worker cannot go on: the study, or this node. What is no such error is a defect, and raised."""
         error = self._keeper.error
         if error is None or isinstance(error, LauncherError):
-            return error
+            return error or self._unfit
         raise error
 
     @property
@@ -124,13 +131,14 @@ class Trials:
         """Note that a trial's launcher runs, or tell why it does not."""
         seat = self._seats[start.process.cwd.rpartition("/")[2]]
         if pid is None:
-            self._keeper.post(partial(self._finish, seat, RunEnd(code=126, phase="Failed", message=str(error))))
+            self._keeper.post(partial(self._finish, seat, RunEnd(code=Exit.NODE, phase="Failed", message=str(error))))
             return
-        seat.pid = pid
         self._by_pid[pid] = seat
         self._keeper.post(partial(self._study.started, seat.trial, pid))
-        if seat.asked is not None:
-            self._unwanted.append(seat)
+        with self._guard:
+            seat.pid = pid
+            if seat.asked is not None:
+                self._unwanted.append(seat)
 
     def unwanted(self) -> Iterator[int]:
         """The pids of those that are to end."""
@@ -153,23 +161,18 @@ class Trials:
 
     def over(self, *, stopping: bool) -> bool:
         """Whether nobody else will be started and nothing is left to be noted."""
-        if stopping or self._ending:
-            while self._ready:
-                seat = self._ready.popleft()
-                seat.asked = "end"
-                self._keeper.post(partial(self._finish, seat, RunEnd(code=143, phase="Terminated")))
-        done = stopping or self._ending or (self.standing is not None and self.standing.over)
-        if not (done and self._keeper.idle):
+        if not (stopping or self._ending or (self.standing is not None and self.standing.over)):
+            return False
+        while self._ready:
+            seat = self._ready.popleft()
+            seat.asked = "end"
+            self._keeper.post(partial(self._finish, seat, RunEnd(code=143, phase="Terminated")))
+        if self._clearing or not self._keeper.idle:
             return False
         if not self._summed_up:
             self._summed_up = True
             self._keeper.post(partial(self._sum_up, stopping=stopping))
         return self._keeper.idle
-
-    def end(self, seats: Iterable[Seat], who: Asked) -> None:
-        """Have these end."""
-        for seat in seats:
-            self._ask(seat, who)
 
     @property
     def _ending(self) -> bool:
@@ -181,7 +184,7 @@ class Trials:
         process = Process(
             rank=0,
             local_rank=0,
-            argv=(*quest.command, f"{seat.root}/job.json", "--root", seat.root, *quest.options),
+            argv=(*quest.command, f"{seat.root}/{JOB_FILE}", "--root", seat.root, *quest.store, *quest.options),
             env={
                 **quest.environ,
                 **seat.lane.env,
@@ -198,7 +201,8 @@ class Trials:
             if seat.asked is not None:
                 return
             seat.asked = who
-        self._unwanted.append(seat)
+            if seat.pid is not None:  # else whoever starts it looks
+                self._unwanted.append(seat)
         self._wake()
 
     # From here on it is the keeper's thread.
@@ -207,7 +211,7 @@ class Trials:
         trial = self._study.claim(lane.label)
         if trial is None:
             self._waiting.append(lane)
-            self._look()
+            self._wait(self._look())
             return
         root = f"{self._quest.roots}/{trial.id}"
         scanner = Scanner((self._quest.policy.reward, *self._quest.policy.others), partial(self._rewarded, trial.id))
@@ -217,7 +221,7 @@ class Trials:
         try:
             lay_out(self._quest, trial, root)
         except LauncherError as error:
-            self._finish(seat, RunEnd(code=error.exit_code, phase="Failed", message=str(error)))
+            self._finish(seat, RunEnd(code=Exit.NODE, phase="Failed", message=str(error)))
             return
         self._ready.append(seat)
         self._look()
@@ -233,19 +237,41 @@ class Trials:
             self._ask(seat, "pruner")
 
     def _ran(self, seat: Seat, code: int) -> None:
-        for line in self._quest.clear(seat.root):
-            _log.warning("trial %s: %s", seat.trial.id, line)
-        self._finish(seat, how_it_ran(seat.root, code))
+        ran = how_it_ran(seat.root, code)
+        if ran.phase not in (None, "Abnormal"):
+            self._finish(seat, ran)
+            return
+        # Its launcher was killed: to end what that left takes its time, in which the others give signs of life.
+        with self._guard:
+            self._clearing += 1
+        threading.Thread(target=self._clear, args=(seat, ran), name="clear", daemon=True).start()
+
+    def _clear(self, seat: Seat, ran: RunEnd) -> None:
+        try:
+            for line in self._quest.clear(seat.root):
+                _log.warning("trial %s: %s", seat.trial.id, line)
+        finally:
+            self._keeper.post(partial(self._finish, seat, ran))
+            with self._guard:
+                self._clearing -= 1
 
     def _finish(self, seat: Seat, ran: RunEnd) -> None:
         made = ending(self._quest.policy, ran, seat.scanner.read(), seat.asked)
+        if unfit(ran):
+            self._unfit = LauncherError(
+                f"this node cannot run a trial: {ran.message}",
+                code="node-unfit",
+                action="Mend the node, and start the same command again: the search goes on.",
+                exit_code=Exit.NODE,
+            )
         counts = self._study.finish(seat.trial, made)
         clear_away(seat.root, ran)
         with self._guard:
             del self._seats[seat.trial.id]
         standing = self._look()
-        if counts:
-            self._told.ended(next(each for each in self.trials if each.number == seat.trial.number), standing)
+        told = next((each for each in self.trials if each.number == seat.trial.number), None)
+        if counts and told is not None:
+            self._told.ended(told, standing)
         else:
             _log.warning("trial %s was given up by another worker meanwhile; its result does not count", seat.trial.id)
         self._again(seat.lane)
@@ -259,6 +285,21 @@ class Trials:
         if self._waiting:
             self._again(self._waiting.popleft())
 
+    def _wait(self, now: Standing) -> None:
+        """Say, once in a while, for whom it is that nothing is begun here."""
+        others = [each for each in self.trials if each.state == "RUNNING" and each.id not in self._seats]
+        moment = self._clock.monotonic()
+        if others and not now.over and not self._seats and moment >= self._said + SAY_S:
+            self._said = moment
+            first = others[0]
+            _log.info(
+                "nothing to begin here while %d trials run elsewhere (the first is %s of %s); those of a worker that is"
+                " not heard of any more are tried again after a while",
+                len(others),
+                first.id,
+                first.worker,
+            )
+
     def _again(self, lane: Lane) -> None:
         self._free.append(lane)
         while self._waiting:
@@ -267,6 +308,7 @@ class Trials:
     def _sum_up(self, *, stopping: bool) -> None:
         standing = self._look()
         self._told.summed_up(self.trials, standing, stopping=stopping)
+        self._study.close()
 
     def _look(self) -> Standing:
         self.trials = self._study.trials()

@@ -41,6 +41,8 @@ def test_a_relative_path_is_of_the_working_directory() -> None:
     assert address("study.db").path == os.path.abspath("study.db")
     assert address("sqlite:///study.db").path == os.path.abspath("study.db")
     assert address("sqlite:////data/study.db").path == "/data/study.db"
+    assert address("SQLite:////data/study.db").path == "/data/study.db"
+    assert address("/data/a://b.db").path == "/data/a:/b.db"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
@@ -59,7 +61,12 @@ def test_a_server_is_shown_without_its_password(scheme: str) -> None:
         f"postgresql+psycopg2://me:{SECRET}@db/trials",
         f"postgresql://me:{SECRET}@db:port/trials",
         "sqlite://",
+        "sqlite:///",
         "sqlite:///:memory:",
+        "SQLITE:///:memory:",
+        ":memory:",
+        "sqlite://study.db",
+        "sqlite://:memory:",
         "sqlite:////data/study.db?mode=ro",
         "",
     ],
@@ -69,6 +76,16 @@ def test_what_is_no_place_for_a_study_is_refused_by_name(written: str) -> None:
         open_study(written, "digits", ME)
     assert refused.value.exit_code == 65
     assert SECRET not in str(refused.value)
+
+
+def test_a_file_with_two_strokes_is_told_how_it_is_written() -> None:
+    with pytest.raises(StudyError, match=r"write sqlite:///study\.db"):
+        address("sqlite://study.db")
+
+
+@pytest.mark.parametrize("scheme", ["POSTGRES", "PostgreSQL"])
+def test_the_case_of_a_scheme_does_not_matter(scheme: str) -> None:
+    assert address(f"{scheme}://db.example/trials").shown == "postgresql://db.example/trials"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 513])

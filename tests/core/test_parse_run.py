@@ -112,6 +112,13 @@ def test_a_later_upload_changes_the_outcome_only_when_all_is_in_place() -> None:
     assert (after["phase"], after["exit_code"], after["cause"]) == ("Failed", 73, RUN["cause"])
 
 
+def test_a_search_has_trained_by_its_trials() -> None:
+    run = parse_run({**RUN, "phase": "Failed", "exit_code": 73, "processes": [], "timeline": [{"phase": "search"}]})
+    assert (run.searched, run.trained) == (True, True)
+    assert run.awaits_only_uploads(1)
+    assert not parse_run({**RUN, "timeline": [{"phase": "run"}]}).searched
+
+
 def test_whether_a_run_owes_what_it_has_trained() -> None:
     unsaved = [{**RUN["synced"][0], "failed": [{"key": "a", "error": "e"}]}]
     assert parse_run({**RUN, "synced": unsaved}).owes

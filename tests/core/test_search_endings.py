@@ -36,6 +36,8 @@ def failed(code: int, cause: str, **more: Any) -> RunEnd:
         (failed(3, "boot-failed", booted=True), READ, None, ("FAIL", "boot", "said boot-failed")),
         (failed(137, "oom", booted=True), READ, None, ("FAIL", "boot", "said oom")),
         (failed(66, "no-code"), Read(), None, ("FAIL", "boot", "said no-code")),
+        (failed(71, "no-room"), Read(), None, ("FAIL", "lost", "said no-room")),
+        (failed(71, "boot-failed", booted=True), READ, None, ("FAIL", "boot", "said boot-failed")),
         (RunEnd(code=5, phase="Failed", booted=True), READ, None, ("FAIL", "boot", "it ended with exit code 5")),
         (RunEnd(code=143, phase="Terminated", booted=True), READ, "pruner", ("PRUNED", None, "stopped by the pruner")),
         (RunEnd(code=143, phase="Terminated", booted=True), READ, "user", ("PRUNED", None, "stopped by a user")),
@@ -71,7 +73,18 @@ def test_who_finds_no_reward_is_told_the_expression_and_the_last_lines() -> None
         "The expression of acc was given up"
     )
     unread = ending(POLICY, DONE, Read(unread=2, example="nan"), None).why or ""
-    assert "2 matches of 'acc=([0-9.]+)' were no numbers, such as 'nan'; it printed nothing" in unread
+    assert "2 matches of 'acc=([0-9.]+)' gave no number, such as 'nan'; it printed nothing" in unread
+    once = ending(POLICY, DONE, Read(unread=1, example="nan"), None).why or ""
+    assert "1 match of 'acc=([0-9.]+)' gave no number" in once
+
+
+def test_what_was_not_looked_at_is_said_of_a_good_trial_too() -> None:
+    odd = Read(count=1, last=0.5, best=0.5, notes=("The expression of acc was given up", "9 bytes were not looked at"))
+    assert ending(POLICY, DONE, odd, None).why == "The expression of acc was given up. 9 bytes were not looked at"
+    stopped = RunEnd(code=143, phase="Terminated", booted=True)
+    assert ending(POLICY, stopped, odd, "user").why == (
+        "stopped by a user. The expression of acc was given up. 9 bytes were not looked at"
+    )
 
 
 def test_a_reason_has_an_end() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from signal import SIGCONT, SIGINT, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH
 from typing import TYPE_CHECKING
 
 import pytest
 
 from launcher.core.lifecycle import (
+    Dump,
     Entered,
     Event,
     Exited,
@@ -49,6 +50,12 @@ def test_a_trial_that_fails_ends_no_other() -> None:
 def test_a_signal_reaches_every_trial() -> None:
     state, actions = decide(play(Started(7), Started(8)), Signalled(SIGTERM), 1.0)
     assert (state.stopped, actions) == (Stop("signal", SIGTERM), (Forward(SIGTERM), Forward(SIGCONT)))
+
+
+@pytest.mark.parametrize("number", [SIGHUP, SIGUSR1, SIGWINCH])
+def test_what_is_meant_for_the_search_alone_reaches_no_trial(number: int) -> None:
+    assert decide(play(Started(7)), Signalled(number), 1.0)[1] == ()
+    assert decide(play(Started(7)), Signalled(SIGQUIT), 1.0)[1] == (Dump(),)
 
 
 SAVED = (Entered(Phase.SYNC), Finished(), Entered(Phase.REPORT), Finished())

@@ -56,7 +56,8 @@ def test_a_line_says_what_is_special() -> None:
     assert "after 1 iteration, " in line(trial(2, steps=(0.9,)))
     assert "best so far 0.902 of this one" in line(trial(2))
     assert "accuracy=0.902 after 2 iterations (ended early)" in line(trial(2, state="PRUNED"))
-    assert "12.3 s; 3 matches were no numbers; best" in line(trial(2, unread=3))
+    assert "12.3 s; 3 matches are no number; best" in line(trial(2, unread=3))
+    assert "12.3 s; 1 match is no number; stopped by a user; best" in line(trial(2, unread=1, why="stopped by a user"))
     assert "accuracy=0.902, lr=" in line(trial(2, steps=()))
     assert line(trial(2, started=None, values={})).startswith("trial 00000002 (3 of 20): accuracy=0.902 after 2")
 
@@ -112,17 +113,18 @@ def test_a_small_terminal_has_room_for_those_that_run_first() -> None:
 def test_the_end_says_what_was_best_and_how_to_run_it() -> None:
     failed = trial(2, state="FAIL", verdict="boot", reward=None)
     odd = trial(7, values={"lr": 1e-05, "hidden": 64, "act": "a b"})
-    assert final_block(POLICY, [failed, trial(0), odd], "launcher run JOB --set lr=1e-05") == (
+    assert final_block(POLICY, [failed, trial(0), odd], "--lr=1e-05", "launcher run best-job.json") == (
         "search      2 trials finished, 1 failed",
         "best trial  00000007 (8 of 20)",
         "best reward accuracy=0.907 (more is better)",
         "            lr = 1e-05",
         "            hidden = 64",
         "            act = 'a b'",
-        "run it      launcher run JOB --set lr=1e-05",
+        "arguments   --lr=1e-05",
+        "run it      launcher run best-job.json",
     )
-    assert final_block(POLICY, [trial(0)], "x")[0] == "search      1 trial finished"
-    assert final_block(POLICY, [failed], "x") == (
+    assert final_block(POLICY, [trial(0)], "x", "y")[0] == "search      1 trial finished"
+    assert final_block(POLICY, [failed], "x", "y") == (
         "search      0 trials finished, 1 failed",
         "best trial  none: no trial gave a value of accuracy",
     )

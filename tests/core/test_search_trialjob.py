@@ -10,7 +10,8 @@ import pytest
 from launcher.core.parse.cursor import Log
 from launcher.core.parse.job import JOB, parse_job
 from launcher.core.parse.text import read_document
-from launcher.core.search.trialjob import best_job, nodes_told, searched_algorithm, single, trial_job
+from launcher.core.search.trialjob import best_job, nodes_told, single, trial_job, without
+from launcher.core.searchspace import searched_algorithm
 from launcher.core.spec import Job
 from launcher.core.topology import Flags
 
@@ -50,7 +51,9 @@ def test_a_trial_runs_alone_and_searches_nothing() -> None:
     assert searched_algorithm(made) is None
     assert made.spec is not None
     assert made.spec.resource is not None
-    assert (made.spec.resource.node_count, made.spec.auto_stop) == (1, None)
+    assert made.spec.resource.node_count == 1
+    assert made.spec.auto_stop is not None, "it is the search's"
+    assert "auto_stop" not in JOB.dump(trial_job(made, "0a1b2c3d", {}))["spec"]
 
 
 def test_a_trial_has_its_values_and_places_of_its_own() -> None:
@@ -98,6 +101,18 @@ def test_the_best_job_is_the_job_with_the_best_values() -> None:
     assert algorithm["outputs"][0]["remote"]["obs"]["obs_url"] == "obs://bkt/out"
     assert document["metadata"]["name"] == "j"
     assert not algorithm["policies"].get("auto_search")
+
+
+def test_a_job_is_written_down_without_its_secrets() -> None:
+    environments = {"API_TOKEN": "hush", "PLAIN": "said"}
+    parameters = [{"name": "key", "value": "hush"}, {"name": "lr", "value": "0.1"}, {"name": "unset"}]
+    left, missing = without(job(environments=environments, parameters=parameters), lambda value: value == "hush")
+    assert left.algorithm is not None
+    assert [each.name for each in left.algorithm.parameters] == ["lr", "unset"]
+    assert left.algorithm.environments == {"PLAIN": "said"}
+    assert missing == ("--set=key=…", "--env=API_TOKEN=…")
+    nothing = Job(kind="job", metadata=left.metadata)
+    assert without(nothing, bool)[1] == ()
 
 
 def test_a_job_is_searched_where_it_says_what_of() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from searching import ACC, BOOT, LR, results, rows, searched, states, values
 
+from launcher.study import Anneal, Bayes, Dimension, Ending, Metric, Policy, Tpe, open_study
+
 if TYPE_CHECKING:
     from rig import Rig
+
+    from launcher.core.search import Algorithm
 
 
 def test_trials_are_run_and_the_best_of_them_is_told(rig: Rig) -> None:
@@ -203,6 +209,40 @@ def test_no_secret_is_written_into_the_results(local_rig: Rig) -> None:
     assert [name for name, content in stored.items() if b"s3cret-token-value" in content] == []
 
 
+def test_a_node_that_cannot_run_a_trial_ends_its_worker_and_spoils_no_budget(local_rig: Rig) -> None:
+    local_rig.code(BOOT)
+    searched(local_rig, samples=2)
+    trials = local_rig.root / "cache/trials"
+    trials.parent.mkdir(parents=True)
+    trials.write_text("in the way")
+    result = local_rig.run(command="search")
+    assert (result.code, result.cause) == (71, "node-unfit"), result.err
+    assert str(trials) in result.errors[0]
+    trials.unlink()
+    assert local_rig.run(command="search").code == 0
+    assert len(values(local_rig)) == 2
+
+
+def test_the_time_of_the_job_is_the_searchs(local_rig: Rig) -> None:
+    local_rig.code(BOOT)
+    searched(local_rig, samples=2)
+    local_rig.job["spec"]["auto_stop"] = {"time_unit": "HOURS", "duration": 2}
+    assert json.loads(local_rig.run("--json", command="preview").out)["stop_after"] == 7200
+
+
+def test_who_runs_the_best_job_gives_its_secrets_again(local_rig: Rig) -> None:
+    local_rig.code(BOOT.replace('"--lr"', '"--token"); parser.add_argument("--lr"'))
+    searched(local_rig, samples=2)
+    local_rig.algorithm["parameters"] = [{"name": "token", "value": "x"}]
+    secret = {"SAID": "s3cret-token-value"}
+    result = local_rig.run("--set", "token=@env:SAID", command="search", env=secret)
+    assert result.code == 0, result.err
+    assert "'--set=token=…'" in result.out
+    best = results(local_rig) / "best-job.json"
+    assert "token" not in [each["name"] for each in json.loads(best.read_text())["algorithm"]["parameters"]]
+    assert [path for path in local_rig.root.rglob("*") if path.is_file() and b"s3cret-token" in path.read_bytes()] == []
+
+
 def test_preview_shows_a_trial_and_says_that_run_searches(local_rig: Rig) -> None:
     local_rig.code(BOOT)
     searched(local_rig, samples=2)
@@ -213,3 +253,73 @@ def test_preview_shows_a_trial_and_says_that_run_searches(local_rig: Rig) -> Non
         in result.err
     )
     assert "warning: lr from 0 to 1" in result.err
+
+
+BRANIN = """
+import math, sys
+values = dict(token.lstrip("-").split("=") for token in sys.argv[1:])
+x, y = float(values["x"]), float(values["y"])
+bent = y - 5.1 * x * x / (4 * math.pi**2) + 5 * x / math.pi - 6
+print("branin", repr(bent * bent + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10))
+"""
+
+
+@pytest.mark.parametrize("algorithm", ["tpe_search", "anneal_search", "bayes_opt_search"])
+def test_boot_files_and_a_loop_in_python_are_told_the_same_numbers(local_rig: Rig, algorithm: str) -> None:
+    local_rig.code(BRANIN)
+    space = [
+        {"name": "x", "lower_bound": "-5", "upper_bound": "10"},
+        {"name": "y", "lower_bound": "0", "upper_bound": "15"},
+    ]
+    early = {"n_initial_points": 2} if algorithm == "tpe_search" else {}
+    reward = {"name": "branin", "mode": "min", "regex": "branin (.*)"}
+    searched(local_rig, *space, samples=12, algorithm=algorithm, rewards=[reward], **early)
+    assert local_rig.run(command="search").code == 0
+    told = [(each["config"]["x"], each["config"]["y"], float(each["branin"])) for each in rows(local_rig)]
+    assert told == in_python(local_rig.folder, algorithm)
+
+
+def in_python(folder: Path, algorithm: str) -> list[tuple[float, float, float]]:
+    kinds: dict[str, Algorithm] = {
+        "tpe_search": Tpe(n_initial_points=2),
+        "anneal_search": Anneal(),
+        "bayes_opt_search": Bayes(),
+    }
+    policy = Policy(
+        space=(
+            Dimension(name="x", kind="float", low=-5.0, high=10.0),
+            Dimension(name="y", kind="float", low=0.0, high=15.0),
+        ),
+        reward=Metric(name="branin", mode="min", regex="-"),
+        algorithm=kinds[algorithm],
+        num_samples=12,
+    )
+    made = []
+    with open_study(policy, str(folder / "own.db"), "branin") as study:
+        while trial := study.claim("here"):
+            x, y = (float(trial.values[name]) for name in ("x", "y"))
+            bent = y - 5.1 * x * x / (4 * math.pi**2) + 5 * x / math.pi - 6
+            value = bent * bent + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
+            made.append((x, y, value))
+            study.finish(trial, Ending(state="COMPLETE", reward=value))
+    return made
+
+
+VENDORS = Path(__file__).resolve().parents[1] / "data/modelarts/create-algorithm.autosearch.request.json"
+
+
+def test_the_services_own_request_is_searched_once_its_places_are_real(local_rig: Rig) -> None:
+    body = json.loads(VENDORS.read_text())
+    config = body["job_config"]
+    config["code_dir"] = f"/{local_rig.bucket}/code/"
+    config["boot_file"] = f"/{local_rig.bucket}/code/train.py"
+    (local_rig.folder / "algorithm.json").write_text(json.dumps(body))
+    own = local_rig.algorithm
+    local_rig.job["algorithm"] = {"name": body["metadata"]["name"], "inputs": own["inputs"], "outputs": own["outputs"]}
+    local_rig.code("import sys\nprint(sys.argv[1:], 'reached 10.0')\n")
+    result = local_rig.run("--algorithm", str(local_rig.folder / "algorithm.json"), command="search")
+    assert result.code == 0, result.err
+    found = rows(local_rig)
+    assert len(found) == 20
+    assert {each["reward_attr"] for each in found} == {"10.0"}
+    assert all(1 <= each["config"]["test_search"] <= 10 for each in found)

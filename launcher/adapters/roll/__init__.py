@@ -66,7 +66,8 @@ class Roll:
         """Note a child that was just started."""
         start = start_of(pid)
         if start is not None:
-            self._processes.append((pid, start))
+            # of many that come and go, those that are gone are nobody's business
+            self._processes = [*(each for each in self._processes if start_of(each[0]) == each[1]), (pid, start)]
             self._write()
 
     def keep(self) -> None:

@@ -42,6 +42,7 @@ def open_study(
     try:
         from launcher.adapters.study.addresses import address
         from launcher.adapters.study.faults import Patience
+        from launcher.adapters.study.rows import MOST_OWNER
         from launcher.adapters.study.stored import Stored
     except ModuleNotFoundError as error:
         raise StudyError(
@@ -50,13 +51,7 @@ def open_study(
             action=f"Install what a search needs: {EXTRA}.",
             exit_code=Exit.NOT_FOUND,
         ) from error
-    if not name.strip() or len(name) > MOST_NAME:
-        raise StudyError(
-            f"a study has a name of 1 to {MOST_NAME} characters, found {name[:40]!r}",
-            code="study-name",
-            action="Name it with --study.",
-            exit_code=Exit.INVALID,
-        )
+    _check(name, owner, MOST_OWNER)
     where = address(url)
     return Stored(
         where,
@@ -76,6 +71,23 @@ def importance(policy: Policy, trials: Sequence[Trial]) -> tuple[tuple[str, floa
     from launcher.adapters.study.importances import importances
 
     return importances(policy, trials)
+
+
+def _check(name: str, owner: Owner, most: int) -> None:
+    if not name.strip() or len(name) > MOST_NAME:
+        raise StudyError(
+            f"a study has a name of 1 to {MOST_NAME} characters, found {name[:40]!r}",
+            code="study-name",
+            action="Name it with --study.",
+            exit_code=Exit.INVALID,
+        )
+    if max(len(owner.worker), len(owner.boot)) > most:  # others would not believe it
+        raise StudyError(
+            f"a worker has a name of at most {most} characters, found {owner.worker[:40]!r}",
+            code="study-owner",
+            action="Name the owner otherwise.",
+            exit_code=Exit.INVALID,
+        )
 
 
 MOST_NAME = 512

@@ -12,9 +12,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from launcher.adapters.study.faults import Again
+from launcher.adapters.study.faults import Again, reading
 from launcher.adapters.study.quiet import quiet
-from launcher.adapters.study.rows import ABOUT, ENDING, LOST, owner_of, template, trial_of
+from launcher.adapters.study.rows import ENDING, LOST, about, template, trial_of
 from launcher.core.search.slots import next_slot
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
 
     from launcher.adapters.study.database import Database
-    from launcher.core.search import Owner, Policy, Trial
+    from launcher.core.search import Dimension, Owner, Policy, Trial
 
 # A trial that never gave a sign: its worker died in the moment of making it, or its clock is not ours.
 SILENT_GRACES = 10
@@ -44,23 +44,22 @@ class Claim:
         self, database: Database, study: int, first: Callable[[], None]
     ) -> tuple[FrozenTrial, list[FrozenTrial]] | None:
         """The running trial, and all that there are; None: nothing to be done. Takes the lock and does `first`."""
-        storage = database.storage
         with database.turn.taken() as kept:
             first()
-            rows = storage.get_all_trials(study, deepcopy=False)
+            rows = database.trials(study)
             own = self._single(database, rows)
             if own is None:
                 own = self._new(database, study, kept)
             if own is None:
                 return None
             database.rows.record_heartbeat(own)
-            rows = storage.get_all_trials(study, deepcopy=False)
+            rows = database.trials(study)
             return next(row for row in rows if row._trial_id == own), rows  # noqa: SLF001 - Optuna has no other name
 
     def _new(self, database: Database, study: int, kept: Callable[[], bool]) -> int | None:
         """Optuna's number of a new running trial."""
-        rows = database.storage.get_all_trials(study, deepcopy=False)
-        slot = next_slot(self._policy, trials_of(rows), self._since)
+        rows = database.trials(study)
+        slot = next_slot(self._policy, trials_of(rows, self._policy.space), self._since)
         if slot is None:
             return None
         self._id = _unused(self._id, rows)
@@ -80,8 +79,8 @@ class Claim:
         if not mine:
             return None
         first = mine[0]
-        slot = first.user_attrs[ABOUT]["slot"]
-        others = [row for row in rows if row not in mine and (row.user_attrs.get(ABOUT) or {}).get("slot") == slot]
+        slots = [told.slot if (told := about(row)) else None for row in (first, *rows)]
+        others = [row for row, slot in zip(rows, slots[1:], strict=True) if row not in mine and slot == slots[0]]
         if first.state is TrialState.RUNNING and all(row.state is TrialState.FAIL for row in others):
             return first._trial_id  # noqa: SLF001
         _supersede(database, first, self._now)
@@ -89,8 +88,8 @@ class Claim:
         return None
 
     def _is_own(self, row: FrozenTrial) -> bool:
-        about = row.user_attrs.get(ABOUT) or {}
-        return about.get("id") == self._id and about.get("started") == self._now and owner_of(row) == self._owner
+        told = about(row)
+        return told is not None and (told.id, told.started, told.by) == (self._id, self._now, self._owner)
 
 
 def give_up_the_dead(
@@ -105,15 +104,16 @@ def give_up_the_dead(
     """Fail the trials whose worker is known to be dead, or has never been heard of. Under the lock."""
     number = study._study_id  # noqa: SLF001 - Optuna has no public word for it
     silent: set[int] | None = None
-    for row in database.storage.get_all_trials(number, deepcopy=False, states=(TrialState.RUNNING,)):
-        owner = owner_of(row)
-        if owner is None or owner == me:
+    for row in database.trials(number, (TrialState.RUNNING,)):
+        told = about(row)
+        if told is None or told.by == me:
             continue
+        owner = told.by
         if alive(owner) is False:
             _lose(
                 database, row, f"its worker {owner.worker} (pid {owner.pid}) is gone without having told how it ended"
             )
-        elif now - row.user_attrs[ABOUT]["started"] > grace_s * SILENT_GRACES:
+        elif now - told.started > grace_s * SILENT_GRACES:
             silent = database.silent(number) if silent is None else silent
             if row._trial_id in silent:  # noqa: SLF001
                 _lose(database, row, f"its worker {owner.worker} has never given a sign of life")
@@ -121,13 +121,13 @@ def give_up_the_dead(
 
 def give_up_the_silent(study: optuna.Study) -> None:
     """Fail the trials of which nothing has been heard for too long by the database's clock. Under the lock."""
-    with quiet():
+    with quiet(), reading("what it says of its running trials"):
         fail_stale_trials(study)
 
 
-def trials_of(rows: Iterable[FrozenTrial]) -> tuple[Trial, ...]:
-    """Those that launchers made."""
-    return tuple(trial for trial in map(trial_of, rows) if trial is not None)
+def trials_of(rows: Iterable[FrozenTrial], space: tuple[Dimension, ...] | None) -> tuple[Trial, ...]:
+    """Those that launchers made. Raises Damaged."""
+    return tuple(trial for row in rows if (trial := trial_of(row, space)) is not None)
 
 
 def _lose(database: Database, row: FrozenTrial, why: str) -> None:
@@ -148,7 +148,7 @@ def _fail(database: Database, row: FrozenTrial, key: str, value: object) -> None
 
 
 def _unused(name: str, rows: Iterable[FrozenTrial]) -> str:
-    taken = {(row.user_attrs.get(ABOUT) or {}).get("id") for row in rows}
+    taken = {told.id for row in rows if (told := about(row)) is not None}
     while name in taken:
         name = secrets.token_hex(4)
     return name

@@ -5,6 +5,7 @@ What is in the tables is not read here.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import closing
@@ -13,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from optuna.storages import RDBStorage, get_storage
 
+from launcher.adapters.study.faults import reading
 from launcher.adapters.study.quiet import quiet
 from launcher.adapters.study.turn import FileTurn, ServerTurn, Turn
 from launcher.core.errors import Exit, StudyError
+from launcher.core.search.shown import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial, TrialState
 
     from launcher.adapters.study.addresses import Address
 
@@ -51,6 +57,11 @@ class Database:
 
     def _count(self, _context: Any) -> None:
         self.faults += 1
+
+    def trials(self, study_id: int, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """All rows of a study, not to be changed. Raises Damaged."""
+        with reading("what it says of its trials"):
+            return self.storage.get_all_trials(study_id, deepcopy=False, states=states)
 
     def silent(self, study_id: int) -> set[int]:
         """The running trials that have never been said to be alive, by Optuna's own numbers."""
@@ -105,8 +116,9 @@ def _look_at(path: str) -> None:
     with closing(sqlite3.connect(path, timeout=FILE_WAIT_S)) as connection:
         tables = {name for (name,) in connection.execute(_OTHERS)}
         if tables and not {"studies", "trials", "version_info"} <= tables:
+            some = ", ".join(safe(name) for name in sorted(tables)[:4])
             raise StudyError(
-                f"{path} is a database of something else: it has the tables {', '.join(sorted(tables)[:4])}",
+                f"{path} is a database of something else: it has the tables {some}",
                 code="study-unreadable",
                 action="Name another file with --storage.",
                 exit_code=Exit.INVALID,
@@ -115,7 +127,7 @@ def _look_at(path: str) -> None:
 
 
 def _storage(url: str, settings: dict[str, Any], beat_s: float, grace_s: float) -> RDBStorage:
-    with quiet():
+    with quiet(), reading("what it says of its tables"):
         try:
             return RDBStorage(
                 url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
@@ -139,14 +151,20 @@ def _seconds(asked: float) -> int:
 
 
 def copied(path: str, to: str) -> None:
-    """A copy of a file as it is at one moment, whoever writes to it; it stands in its place when it is whole."""
+    """A copy of a file as it is at one moment, whoever writes to it; it stands in its place when it is whole.
+
+    Raises OSError.
+    """
     part = f"{to}.part"
     if os.path.exists(part):
         os.remove(part)
-    with (
-        closing(sqlite3.connect(path, timeout=FILE_WAIT_S)) as source,
-        closing(sqlite3.connect(part)) as target,
-    ):
-        source.backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")
+    try:
+        with (
+            closing(sqlite3.connect(path, timeout=FILE_WAIT_S)) as source,
+            closing(sqlite3.connect(part)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.Error as error:
+        raise OSError(errno.EIO, str(error), to) from error
     os.replace(part, to)

@@ -43,6 +43,15 @@ def fitted(dimension: Dimension, value: Scalar) -> Scalar:
     return round(bounded) if dimension.kind == "int" else bounded
 
 
+def odd(dimension: Dimension, value: object) -> str | None:
+    """What a kept value has that no value of the dimension has; None where it is one."""
+    if dimension.kind == "choice":
+        return None if value in dimension.choices else "is none of its choices"
+    if isinstance(value, bool) or not isinstance(value, int if dimension.kind == "int" else float):
+        return f"is no {dimension.kind}"
+    return None if dimension.low <= value <= dimension.high else f"is not from {dimension.low:g} to {dimension.high:g}"
+
+
 def whole(space: tuple[Dimension, ...], values: Mapping[str, Scalar] | None) -> dict[str, Scalar] | None:
     """The values of every dimension; None where one is missing: they were never drawn to the end."""
     if values is None or any(dimension.name not in values for dimension in space):

@@ -1,21 +1,26 @@
 """A database that does not answer: what passes by itself is waited for, all else is told in a sentence at once.
 
-What is tried again must come out the same when the first try went through and only its answer was lost.
+What is tried again must come out the same when the first try went through and only its answer was lost. What a database
+holds may be anybody's: what no search writes is told, and never taken for a defect or as it is.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import re
 import sqlite3
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 
 from launcher.core.errors import Exit, StudyError
+from launcher.core.search.shown import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +31,8 @@ FIRST, LONGEST = 0.1, 5.0
 """Seconds: the pause after the first fault, and the longest."""
 LOOK = 0.2
 """Seconds between two looks at `stopped` while a pause goes on."""
+UNKNOWN = 30.0
+"""Seconds for a database that has never answered: its address may be wrong."""
 LAST = 5.0
 """Seconds that are still waited for once there is a wish to stop: how trials ended is worth telling."""
 
@@ -36,10 +43,27 @@ _REFUSED = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba|permission denied|not permitted"
 )
 _MOST_SAID = 300
+_RIGHTS = re.compile(r"readonly|unable to open")
+# what Optuna, and we, stumble with over what is not as it was written; RecursionError: lists in lists in lists
+_ODD = (LookupError, TypeError, AttributeError, ValueError, AssertionError, ArithmeticError, RecursionError)
 
 
 class Again(Exception):  # noqa: N818 - it is none of anybody's
     """What was done may have been done twice, or beside others: it is to be looked at, and done again if need be."""
+
+
+class Damaged(Exception):  # noqa: N818 - whose error it is, is not known
+    """What was read is nothing that a search writes; the message says what and where, in few words."""
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Around what reads the database, and nothing else: that it makes no sense is the database's fault."""
+    try:
+        yield
+    except _ODD as error:
+        told = safe(" ".join(str(error).split()), _MOST_SAID)
+        raise Damaged(f"{what} cannot be read ({type(error).__name__}{told and ': '}{told})") from error
 
 
 class _Outage:
@@ -66,6 +90,7 @@ class Patience:
         self._note = note
         self._file = file
         self._never = threading.Event()
+        self._answered = file  # a file that is locked is there
         self.faulted: float | None = None
 
     def with_(self, act: Callable[[], T]) -> T:
@@ -74,10 +99,11 @@ class Patience:
         while True:
             try:
                 done = act()
-            except (Again, *_FOREIGN) as error:  # noqa: PERF203 - what it does costs a thousand times more
+            except (Again, Damaged, *_FOREIGN) as error:  # noqa: PERF203 - what it does costs a thousand times more
                 outage = outage or _Outage(time.monotonic(), _pauses())
                 self._bear(error, outage)
             else:
+                self._answered = True
                 if outage is not None and outage.told:
                     self._note(f"the study's database, {self._shown}, answers again")
                 return done
@@ -102,11 +128,14 @@ class Patience:
         end = time.monotonic() + seconds
         while True:
             now = time.monotonic()
-            if now - since > (min(LAST, self._seconds) if self._stopped() else self._seconds):
+            if now - since > min(self._seconds, LAST if self._stopped() else self._most()):
                 return False
             if now >= end:
                 return True
             self._never.wait(min(end - now, LOOK))
+
+    def _most(self) -> float:
+        return self._seconds if self._answered else UNKNOWN
 
     def _unreachable(self, error: Exception, waited: float) -> StudyError:
         cure = (
@@ -121,6 +150,22 @@ class Patience:
         )
 
     def _unreadable(self, error: Exception) -> StudyError:
+        if isinstance(error, Damaged):
+            return StudyError(
+                f"{self._shown} is no study of a search: {error}",
+                code="study-unreadable",
+                action="Name another with --storage or --study; where it came from the output (autosearch/study.db), "
+                "remove it there.",
+                exit_code=Exit.INVALID,
+            )
+        barred = barred_from(self._shown) if self._file and _of_rights(error) else None
+        if barred:
+            return StudyError(
+                f"{self._shown} cannot be used as a study: {barred}",
+                code="study-denied",
+                action=f"Give this user (uid {os.geteuid()}) the right, or name another file with --storage.",
+                exit_code=Exit.REFUSED,
+            )
         if self._file:
             return StudyError(
                 f"{self._shown} cannot be used as a study: {said(error)}",
@@ -163,8 +208,32 @@ def said(error: BaseException) -> str:
     """What the database or its driver says, on one line, without the statement."""
     found = _sql(error) or error
     text = str(found.orig if isinstance(found, sqlalchemy.exc.DBAPIError) and found.orig else found)
-    text = " ".join(text.split()) or type(found).__name__
-    return text if len(text) <= _MOST_SAID else text[:_MOST_SAID] + "…"
+    return safe(" ".join(text.split()) or type(found).__name__, _MOST_SAID)
+
+
+def barred_from(path: str) -> str | None:
+    """Which right to a file, its lock, its journals or their folder is missing, in words; None where none is."""
+    folder = os.path.dirname(path)
+    wanted = [(folder, os.X_OK, "be entered"), (folder, os.W_OK, "be written to")]
+    for each in (path, f"{path}.lock", f"{path}-wal", f"{path}-shm"):
+        wanted += [(each, os.R_OK, "be read"), (each, os.W_OK, "be written to")]
+    for each, right, word in wanted:
+        try:
+            os.stat(each)
+        except PermissionError:
+            return f"{each} may not be reached by this user"
+        except OSError:
+            continue
+        if not os.access(each, right, effective_ids=True):
+            read_only = right == os.W_OK and os.statvfs(each).f_flag & os.ST_RDONLY
+            return f"the file system of {each} is read-only" if read_only else f"{each} may not {word} by this user"
+    return None
+
+
+def _of_rights(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return _RIGHTS.search(said(error)) is not None
 
 
 def _sql(error: BaseException | None) -> sqlalchemy.exc.SQLAlchemyError | None:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import optuna
 from optuna.exceptions import DuplicatedStudyError
 
+from launcher.adapters.study.faults import Damaged
 from launcher.adapters.study.pruners import pruner
 from launcher.adapters.study.quiet import quiet
 from launcher.adapters.study.rows import direction
 from launcher.adapters.study.sameness import difference, mark
 from launcher.core.errors import Exit, StudyError
+from launcher.core.search import Policy
+from launcher.core.search.shown import safe
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from launcher.core.search import Policy
-
 POLICY = "launcher:policy"
+_MOST_SAID = 200
 
 
 def joined(storage: BaseStorage, policy: Policy, name: str, shown: str) -> int:
@@ -37,10 +40,21 @@ def joined(storage: BaseStorage, policy: Policy, name: str, shown: str) -> int:
         there = here
     if there is None:
         raise _other(name, shown, "no launcher made it")
+    _check(policy, storage, study, there)
     found = difference(here, there)
     if found:
         raise _other(name, shown, found)
     return study
+
+
+def _check(policy: Policy, storage: BaseStorage, study: int, there: object) -> None:
+    """What it says of its search must be a policy. Raises Damaged."""
+    try:
+        told = msgspec.convert(there, Policy)
+    except msgspec.ValidationError as error:
+        raise Damaged(f"its policy is none ({safe(str(error), _MOST_SAID)})") from None
+    if told.reward.mode == policy.reward.mode and storage.get_study_directions(study) != [direction(policy)]:
+        raise Damaged("its direction is not that of its policy")
 
 
 def existing(storage: BaseStorage, name: str, shown: str) -> int:
@@ -48,7 +62,7 @@ def existing(storage: BaseStorage, name: str, shown: str) -> int:
     try:
         return storage.get_study_id_from_name(name)
     except KeyError:
-        names = sorted(study.study_name for study in storage.get_all_studies())[:8]
+        names = sorted(safe(study.study_name) for study in storage.get_all_studies())[:8]
         raise StudyError(
             f"there is no study {name!r} in {shown}; "
             + (f"there are {', '.join(names)}" if names else "there is none"),

@@ -6,29 +6,85 @@ What Optuna has no word for stands in a trial's user attributes. Nothing here re
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from launcher.adapters.study.distributions import distribution, fitted
+from launcher.adapters.study.distributions import distribution, fitted, odd
+from launcher.adapters.study.faults import Damaged, reading
 from launcher.adapters.study.quiet import quiet
-from launcher.core.search import Ending, Owner, Trial
+from launcher.core.frozen import Record
+from launcher.core.search import Ending, Owner, Scalar, Trial, Verdict
+from launcher.core.search.shown import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from launcher.core.search import Policy, Scalar, Slot, Verdict
+    from launcher.core.search import Dimension, Policy, Slot
 
 # the user attributes of a trial: what it is for and who runs it, its process, how it ended, that it was given up, that
 # somebody wants it stopped
 ABOUT, PID, ENDING, LOST, STOP = (f"launcher:{name}" for name in ("trial", "pid", "ending", "lost", "stop"))
+MOST_OWNER = 255  # characters of each text of an owner
+MOST_METRICS = 1000
 MOST_TEXT = 4096  # bytes of a text that a boot file had a hand in
 
+_KEYS = {"about": ABOUT, "pid": PID, "ending": ENDING, "lost": LOST, "stop": STOP}
+_MOST_SAID = 200
+
+Text = Annotated[str, msgspec.Meta(max_length=MOST_TEXT)]
+Name = Annotated[str, msgspec.Meta(max_length=MOST_OWNER)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**6)]
+Pid = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+Time = Annotated[float, msgspec.Meta(ge=0, le=253_000_000_000)]  # the year 9987: a later one is no date in Python
+Values = dict[Text, Text | int | float]
+State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+
 _STATES = {state.name: state for state in (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)}
+
+
+class _Owner(Record, frozen=True, kw_only=True):
+    worker: Name
+    boot: Name
+    pid: Pid
+    start: int
+
+
+class About(Record, frozen=True, kw_only=True):
+    """What a trial is for and who runs it, as it is kept."""
+
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$", max_length=8)]
+    slot: Count
+    draw: Count
+    started: Time
+    owner: _Owner
+
+    @property
+    def by(self) -> Owner:
+        """Who runs it, in the core's word."""
+        return Owner(**msgspec.structs.asdict(self.owner))
+
+
+class _Ended(Record, frozen=True, kw_only=True):
+    verdict: Verdict | None = None
+    why: Text | None = None
+    metrics: Annotated[Mapping[Text, Text], msgspec.Meta(max_length=MOST_METRICS)] = {}
+    unread: Annotated[int, msgspec.Meta(ge=0)] = 0
+    at: Time | None = None
+
+
+class _Told(Record, frozen=True, kw_only=True, rename=lambda name: _KEYS[name]):
+    about: About
+    pid: Pid | None = None
+    ending: _Ended | None = None
+    lost: Text | None = None
+    stop: bool = False
 
 
 def finite(reward: float | None) -> float | None:
@@ -64,43 +120,50 @@ def ending_of(ending: Ending, now: float) -> dict[str, Any]:
         ending,
         why=None if ending.why is None else bounded(ending.why),
         reward=reward,
-        metrics={name: bounded(text) for name, text in ending.metrics.items()},
+        metrics={bounded(name): bounded(text) for name, text in islice(ending.metrics.items(), MOST_METRICS)},
     )
     return {**cast("dict[str, Any]", msgspec.to_builtins(kept)), "at": now}
 
 
-def owner_of(row: FrozenTrial) -> Owner | None:
-    """Who runs a trial; None where it is not told: no launcher made it."""
-    try:
-        return msgspec.convert(row.user_attrs[ABOUT]["owner"], Owner)
-    except (KeyError, TypeError, msgspec.ValidationError):
-        return None
+def about(row: FrozenTrial) -> About | None:
+    """What a trial is for and who runs it; None for one that no launcher made. Raises Damaged."""
+    return None if ABOUT not in row.user_attrs else _told(row).about
 
 
-def trial_of(row: FrozenTrial) -> Trial | None:
-    """A trial of the storage in the core's words; None for one that no launcher made."""
-    about, ended = row.user_attrs.get(ABOUT), row.user_attrs.get(ENDING) or {}
-    if not isinstance(about, dict):
+def trial_of(row: FrozenTrial, space: tuple[Dimension, ...] | None) -> Trial | None:
+    """A trial of the storage in the core's words; None for one that no launcher made.
+
+    Raises Damaged: what is in a storage may be anybody's, and becomes the name of files and the argument of programs.
+    `space` is the policy's, where that is known.
+    """
+    if ABOUT not in row.user_attrs:
         return None
-    state = row.state.name if row.state.name in _STATES else "FAIL"
-    values = row.values if row.state.is_finished() else None
+    with reading(_name(row)):
+        told = _told(row)
+        return _trial(row, told, told.about, space)
+
+
+def _trial(row: FrozenTrial, told: _Told, made: About, space: tuple[Dimension, ...] | None) -> Trial:
+    state = cast("State", row.state.name if row.state.name in _STATES else "FAIL")
+    ended = told.ending or _Ended()
     return Trial(
-        number=row.number,
-        id=about["id"],
-        slot=about["slot"],
-        draw=about["draw"],
-        values=cast("Mapping[str, Scalar]", dict(row.params)),
-        state=cast("Any", state),
-        verdict=_verdict(row) if state == "FAIL" else None,
-        why=row.user_attrs.get(LOST) or ended.get("why"),
-        reward=values[0] if values else None,
-        steps=tuple(value for _, value in sorted(row.intermediate_values.items())),
-        metrics=ended.get("metrics", {}),
-        unread=ended.get("unread", 0),
-        started=about["started"],
-        ended=_ended(row),
-        worker=about["owner"]["worker"],
-        pid=row.user_attrs.get(PID),
+        number=_number(row),
+        id=made.id,
+        slot=made.slot,
+        draw=made.draw,
+        values=_values(row, space),
+        state=state,
+        # given up by others, or failed without a word (so does the storage): it was lost
+        verdict=("lost" if told.lost else ended.verdict or "lost") if state == "FAIL" else None,
+        why=(told.lost if state == "FAIL" else None) or ended.why,
+        reward=_reward(row),
+        steps=tuple(_real(row, "a step", value) for _, value in sorted(row.intermediate_values.items())),
+        metrics=ended.metrics,
+        unread=ended.unread,
+        started=made.started,
+        ended=_ended(row, told),
+        worker=made.owner.worker,
+        pid=told.pid,
     )
 
 
@@ -123,20 +186,66 @@ def in_memory(policy: Policy) -> optuna.Study:
     return study
 
 
-def _verdict(row: FrozenTrial) -> Verdict:
-    """Why a trial failed. Given up by others, or failed without a word (so does the storage): it was lost."""
-    if row.user_attrs.get(LOST):
-        return "lost"
-    return cast("Verdict", (row.user_attrs.get(ENDING) or {}).get("verdict") or "lost")
+def _told(row: FrozenTrial) -> _Told:
+    try:
+        return msgspec.convert(row.user_attrs, _Told)
+    except msgspec.ValidationError as error:
+        raise _odd(row, safe(str(error).replace("`$.", "`"), _MOST_SAID)) from None
 
 
-def _ended(row: FrozenTrial) -> float | None:
+def _values(row: FrozenTrial, space: tuple[Dimension, ...] | None) -> dict[str, Scalar]:
+    """The values; those of a known space, and all of them where the trial was run to its end."""
+    try:
+        values = msgspec.convert(row.params, Values)
+    except msgspec.ValidationError as error:
+        raise _odd(row, f"its values are none: {safe(str(error), _MOST_SAID)}") from None
+    if space is not None:
+        known = {dimension.name: dimension for dimension in space}
+        for name, value in values.items():
+            wrong = odd(known[name], value) if name in known else "is not of the search"
+            if wrong:
+                raise _odd(row, f"its {safe(name)} {safe(repr(value))} {wrong}")
+        missing = [name for name in known if name not in values]
+        if missing and row.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            raise _odd(row, f"it is finished and has no {missing[0]}")
+    return values
+
+
+def _reward(row: FrozenTrial) -> float | None:
+    values = row.values if row.state.is_finished() else None
+    if not values:
+        if row.state is TrialState.COMPLETE:
+            raise _odd(row, "it is complete and has no reward")
+        return None
+    return _real(row, "its reward", values[0])
+
+
+def _real(row: FrozenTrial, what: str, value: object) -> float:
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise _odd(row, f"{what} is {safe(repr(value))}, no number")
+    return value
+
+
+def _number(row: FrozenTrial) -> int:
+    if type(row.number) is not int or row.number < 0:
+        raise _odd(row, "its number is none")
+    return row.number
+
+
+def _ended(row: FrozenTrial, told: _Told) -> float | None:
     if not row.state.is_finished():
         return None
-    told = (row.user_attrs.get(ENDING) or {}).get("at")
-    if told is not None and not row.user_attrs.get(LOST):
-        return float(told)
+    if told.ending is not None and told.ending.at is not None and not told.lost:
+        return told.ending.at
     return row.datetime_complete.timestamp() if row.datetime_complete else None
+
+
+def _odd(row: FrozenTrial, what: str) -> Damaged:
+    return Damaged(f"{_name(row)}: {what}")
+
+
+def _name(row: FrozenTrial) -> str:
+    return f"trial {safe(str(row.number))}"
 
 
 def _row(policy: Policy, trial: Trial) -> FrozenTrial:

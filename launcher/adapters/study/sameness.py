@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from launcher.core.search.shown import safe
+
 if TYPE_CHECKING:
     from launcher.core.search import Policy
 
+_MOST_SAID = 200
 _FREE = ("num_samples", "most_failed", "pruner")
 
 
@@ -30,7 +33,9 @@ def difference(here: Any, there: Any, path: str = "") -> str | None:
         return _first(here, there, pairs)
     if isinstance(here, list) and isinstance(there, list) and _names(here) == _names(there) and len(here) == len(there):
         return _first(here, there, [(f"{path}[{_name(each)}]", index, index) for index, each in enumerate(here)])
-    return f"{path} is {_said(here)} here and {_said(there)} there"
+    # what is there may be anybody's
+    where, mine, other = (safe(text, _MOST_SAID) for text in (path, _said(here), _said(there)))
+    return f"{where} is {mine} here and {other} there"
 
 
 def _first(here: Any, there: Any, pairs: list[tuple[str, Any, Any]]) -> str | None:

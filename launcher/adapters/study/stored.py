@@ -12,11 +12,13 @@ from optuna.trial import TrialState
 from launcher.adapters.study.claims import Claim, give_up_the_dead, give_up_the_silent, trials_of
 from launcher.adapters.study.database import Database, copied, opened
 from launcher.adapters.study.distributions import distribution, kept, whole
+from launcher.adapters.study.faults import reading
 from launcher.adapters.study.joining import existing, joined, viewed
-from launcher.adapters.study.rows import ENDING, LOST, PID, STOP, ending_of, finite, trial_of
+from launcher.adapters.study.rows import ENDING, LOST, PID, STOP, ending_of, finite
 from launcher.adapters.study.samplers import draw
 from launcher.core.errors import Exit, StudyError
 from launcher.core.search import Slot
+from launcher.core.search.shown import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,9 +71,10 @@ class Stored:
 
         def act() -> None:
             database = self._open()
-            with database.turn.taken():
+            with database.turn.taken(), reading("what it says of its search"):
                 self._number = joined(database.storage, policy, self._name, self._where.shown)
-            self._study = viewed(database.storage, self._name, policy)
+            with reading("what it says of its search"):
+                self._study = viewed(database.storage, self._name, policy)
 
         self._patience.with_(act)
         self._policy = policy
@@ -107,11 +110,12 @@ class Stored:
 
         def act() -> bool:
             storage = self._open().storage
-            try:
-                storage.set_trial_intermediate_value(trial_id, step, value)
-            except UpdateFinishedTrialError:
-                return False
-            return policy.pruner is not None and study.pruner.prune(study, storage.get_trial(trial_id))
+            with reading("what it says of its steps"):
+                try:
+                    storage.set_trial_intermediate_value(trial_id, step, value)
+                except UpdateFinishedTrialError:
+                    return False
+                return policy.pruner is not None and study.pruner.prune(study, storage.get_trial(trial_id))
 
         pruned = self._patience.with_(act)
         self._steps[trial_id] = step
@@ -125,7 +129,7 @@ class Stored:
 
         def act() -> bool:
             database = self._open()
-            with database.turn.taken():
+            with database.turn.taken(), reading(f"trial {trial.number}"):
                 row = database.storage.get_trial(trial_id)
                 if row.state.is_finished():
                     # by us, and only the answer was lost; or by somebody who took us for dead
@@ -151,8 +155,8 @@ class Stored:
             database = self._open()
             for trial_id in ids.values():
                 database.rows.record_heartbeat(trial_id)
-            rows = {row._trial_id: row for row in database.storage.get_all_trials(self._at(), deepcopy=False)}  # noqa: SLF001
-            return tuple(name for name, trial_id in ids.items() if _is_to_end(rows[trial_id]))
+            rows = {row._trial_id: row for row in database.trials(self._at())}  # noqa: SLF001
+            return tuple(name for name, trial_id in ids.items() if _is_to_end(rows.get(trial_id)))
 
         return self._patience.with_(act)
 
@@ -160,7 +164,7 @@ class Stored:
         """A user's wish that a trial ends; its worker learns of it with its next sign of life."""
         running = {trial.id: trial for trial in self.trials() if trial.state == "RUNNING"}
         if id not in running:
-            there = ", ".join(f"{trial.id} ({trial.worker})" for trial in running.values()) or "none"
+            there = ", ".join(f"{trial.id} ({safe(trial.worker)})" for trial in running.values()) or "none"
             raise StudyError(
                 f"no trial {id!r} runs in the study {self._name!r}; running: {there}",
                 code="trial-missing",
@@ -172,15 +176,19 @@ class Stored:
 
     def trials(self) -> tuple[Trial, ...]:
         """All of them, in the order in which they were begun."""
-        return self._patience.with_(lambda: trials_of(self._open().storage.get_all_trials(self._at(), deepcopy=False)))
+        space = self._policy.space if self._policy else None
+        return self._patience.with_(lambda: trials_of(self._open().trials(self._at()), space))
 
     def copy(self, path: str) -> bool:
-        """Write a copy of the study that another search can go on from; False where it lies on a server."""
+        """Write a copy of the study that another search can go on from; False where it lies on a server.
+
+        Raises OSError.
+        """
         source = self._where.path
         if source is None:
             return False
         self._patience.with_(self._open)
-        self._patience.with_(lambda: copied(source, path))
+        copied(source, path)  # what is wrong with the copy is not wrong with the study
         return True
 
     def close(self) -> None:
@@ -202,7 +210,9 @@ class Stored:
     def _at(self) -> int:
         """Optuna's number of the study; who only looks has not joined it."""
         if self._number is None:
-            self._number = existing(self._open().storage, self._name, self._where.shown)
+            storage = self._open().storage
+            with reading("what it says of its studies"):
+                self._number = existing(storage, self._name, self._where.shown)
         return self._number
 
     def _joined(self) -> tuple[Policy, optuna.Study]:
@@ -213,16 +223,21 @@ class Stored:
         return self._policy, self._study
 
     def _id_of(self, trial: Trial) -> int:
-        return self._patience.with_(
-            lambda: self._open().storage.get_trial_id_from_study_id_trial_number(self._at(), trial.number)
-        )
+        def act() -> int:
+            storage, study = self._open().storage, self._at()
+            with reading(f"trial {trial.number}"):
+                return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+
+        return self._patience.with_(act)
 
     def _noted_down(self, trial: Trial, key: str, value: object) -> None:
         trial_id = self._id_of(trial)
 
         def act() -> None:
+            storage = self._open().storage
             try:
-                self._open().storage.set_trial_user_attr(trial_id, key, value)
+                with reading(f"trial {trial.number}"):
+                    storage.set_trial_user_attr(trial_id, key, value)
             except UpdateFinishedTrialError:
                 return  # it ended meanwhile, and this matters no more
 
@@ -230,26 +245,28 @@ class Stored:
 
     def _with_values(self, policy: Policy, row: FrozenTrial, rows: Sequence[FrozenTrial]) -> Trial:
         """The trial with its values: those that it was made with, else drawn now, without the lock."""
-        trial = trial_of(row)
-        if trial is None:
-            raise LookupError(row.number)  # it was made a moment ago with all that is wanted here
+        trials = self._patience.with_(lambda: trials_of(rows, policy.space))
+        trial = next(trial for trial in trials if trial.number == row.number)
         values: Mapping[str, Scalar] | None = whole(policy.space, trial.values)
         if values is None:
             slot = Slot(index=trial.slot, draw=trial.draw)
-            values = draw(policy, slot, [other for other in trials_of(rows) if other.id != trial.id], self._once)
+            drawn = draw(policy, slot, [other for other in trials if other.id != trial.id], self._once)
+            values = whole(policy.space, drawn)  # what is kept is in the bounds, to the last bit
             self._patience.with_(lambda: self._set(policy, row, values or {}))
         return msgspec.structs.replace(trial, values=values)
 
     def _set(self, policy: Policy, row: FrozenTrial, values: Mapping[str, Scalar]) -> None:
         storage = self._open().storage
-        known = storage.get_trial(row._trial_id).params  # noqa: SLF001
-        for dimension in policy.space:
-            if dimension.name not in known:
-                place = kept(dimension, values[dimension.name])
-                try:
-                    storage.set_trial_param(row._trial_id, dimension.name, place, distribution(dimension))  # noqa: SLF001
-                except UpdateFinishedTrialError:
-                    return  # given up meanwhile: the next sign of life tells
+        row_id = row._trial_id  # noqa: SLF001
+        with reading(f"trial {row.number}"):
+            known = storage.get_trial(row_id).params
+        places = {each: kept(each, values[each.name]) for each in policy.space if each.name not in known}
+        try:
+            with reading("what it says of the space"):
+                for dimension, place in places.items():
+                    storage.set_trial_param(row_id, dimension.name, place, distribution(dimension))
+        except UpdateFinishedTrialError:
+            return  # given up meanwhile: the next sign of life tells
 
     def _once(self, sentence: str) -> None:
         key = sentence.partition(",")[0]
@@ -258,5 +275,5 @@ class Stored:
             self._note(sentence)
 
 
-def _is_to_end(row: FrozenTrial) -> bool:
-    return row.state.is_finished() or bool(row.user_attrs.get(STOP))
+def _is_to_end(row: FrozenTrial | None) -> bool:
+    return row is None or row.state.is_finished() or bool(row.user_attrs.get(STOP))

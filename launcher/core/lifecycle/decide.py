@@ -75,8 +75,8 @@ def _signalled(state: State, number: int, now: float) -> Step:
         return state, (*((Forward(number),) if state.running else ()), Suspend())
     if number == SIGCONT:
         return state, ((Forward(number),) if state.running else ())
-    # Unused by the launcher itself. Only a running boot process may have a use for it.
-    wanted = state.phase is Phase.RUN and state.running
+    # Unused by the launcher itself. Only a running boot process may have a use for it, and a trial's is not ours.
+    wanted = state.phase is Phase.RUN and state.running and (number == SIGQUIT or not state.trials)
     return state, ((Dump() if number == SIGQUIT else Forward(number),) if wanted else ())
 
 

@@ -97,7 +97,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         A run that did not come so far itself may stand for an earlier one, whose outputs are still `owed`.
         """
         killed = self.phase == "Abnormal" and any(each.phase == "run" for each in self.timeline)
-        return bool(self.processes) or killed or self.owed
+        return bool(self.processes) or killed or self.owed or self.searched
+
+    @property
+    def searched(self) -> bool:
+        """Whether it was a search: its boot processes are in the runs of its trials."""
+        return any(each.phase == "search" for each in self.timeline)
 
     @property
     def owes(self) -> bool:
@@ -106,7 +111,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     def awaits_only_uploads(self, processes: int) -> bool:
         """Whether training went well on all of its processes and the uploads alone did not."""
-        if self.phase != "Failed" or self.exit_code != Exit.NOT_SAVED or len(self.processes) != processes:
+        expected = 0 if self.searched else processes
+        if self.phase != "Failed" or self.exit_code != Exit.NOT_SAVED or len(self.processes) != expected:
             return False
         if (self.cause is not None and self.cause.code == LOST_FOR_GOOD) or (
             self.log is not None and self.log.lost_bytes

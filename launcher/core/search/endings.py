@@ -56,9 +56,9 @@ def ending(policy: Policy, ran: RunEnd, read: Read, asked: Asked | None) -> Endi
     if trained and (ran.code == Exit.OK or _saved_not(ran)):
         if reward is None:
             return _made("FAIL", read, verdict="no-reward", why=no_reward(policy, read))
-        return _made("COMPLETE", read, reward=reward, why=ran.message if ran.code else None)
+        return _made("COMPLETE", read, reward=reward, why=_sentences(ran.message if ran.code else "", *read.notes))
     if asked in ("pruner", "user"):
-        return _made("PRUNED", read, reward=reward, why=f"stopped by {_ASKED[asked]}")
+        return _made("PRUNED", read, reward=reward, why=_sentences(f"stopped by {_ASKED[asked]}", *read.notes))
     if asked == "end" or _lost(ran):
         why = "the search was ended" if asked == "end" else ran.message or "its launcher was killed"
         return _made("FAIL", read, verdict="lost", why=why)
@@ -70,11 +70,16 @@ def no_reward(policy: Policy, read: Read) -> str:
     metric = policy.reward
     lines = " | ".join(line.strip() for line in read.tail[-SHOWN_LINES:] if line.strip())
     if read.unread:
-        found = f"{read.unread} matches of {metric.regex!r} were no numbers, such as {read.example!r}"
+        many = "1 match" if read.unread == 1 else f"{read.unread} matches"
+        found = f"{many} of {metric.regex!r} gave no number, such as {read.example!r}"
     else:
         found = f"nothing that it printed is matched by {metric.regex!r}"
     end = f"; its last lines: {lines}" if lines else "; it printed nothing"
-    return ". ".join((f"no value of {metric.name}: {found}{end}", *read.notes))[:LONGEST_WHY]
+    return (_sentences(f"no value of {metric.name}: {found}{end}", *read.notes) or "")[:LONGEST_WHY]
+
+
+def _sentences(*said: str) -> str | None:
+    return ". ".join(filter(None, said)) or None
 
 
 _ASKED = {"pruner": "the pruner", "user": "a user"}
@@ -87,9 +92,14 @@ def _saved_not(ran: RunEnd) -> bool:
 
 def _lost(ran: RunEnd) -> bool:
     """Whether it ended through no fault of its own: its launcher was killed or stopped, or the store was gone."""
-    if ran.phase in (None, "Abnormal", "Terminated"):
-        return True
-    return not ran.booted and ran.code == Exit.UNREACHABLE
+    return (
+        ran.phase in (None, "Abnormal", "Terminated") or unfit(ran) or (not ran.booted and ran.code == Exit.UNREACHABLE)
+    )
+
+
+def unfit(ran: RunEnd) -> bool:
+    """Whether the node could not run it, so that no other trial need be tried here."""
+    return not ran.booted and ran.code == Exit.NODE
 
 
 def _made(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 40
 """Characters of one value; a choice may be a whole sentence."""
+_PASTED = 4000
+"""Characters of what a person pastes into a shell."""
 _VERDICTS = {"boot": "failed", "no-reward": "no reward", "lost": "lost", "superseded": "superseded", None: "lost"}
 _STATES = {"COMPLETE": "done", "PRUNED": "ended early"}
 _LEAST = 20
@@ -37,9 +39,14 @@ def event_line(policy: Policy, trial: Trial, standing: Standing) -> str:
     early = " (ended early)" if trial.state == "PRUNED" else ""
     steps = iteration(len(trial.steps) - 1)
     after = f" after {steps} iteration{'' if steps == 1 else 's'}" if steps else ""
-    unread = f"; {trial.unread} matches were no numbers" if trial.unread else ""
+    unread = f"; {_matches(trial.unread)} no number" if trial.unread else ""
+    unread += f"; {safe(trial.why, 400)}" if trial.why else ""
     named = f"{safe(policy.reward.name)}={number(trial.reward)}"
     return f"{head}: {named}{after}{early}, {', '.join(filter(None, facts))}{unread}{end}"
+
+
+def _matches(many: int) -> str:
+    return "1 match is" if many == 1 else f"{many} matches are"
 
 
 def table(
@@ -69,8 +76,8 @@ def table(
     return [fitted(line, columns, ascii_only=ascii_only) for line in lines[:rows]]
 
 
-def final_block(policy: Policy, trials: Sequence[Trial], command: str) -> Sequence[str]:
-    """The last lines of a search: what was best, of how many, and how to run it again."""
+def final_block(policy: Policy, trials: Sequence[Trial], arguments: str, command: str) -> Sequence[str]:
+    """The last lines of a search: what was best, of how many, its arguments, and the command that runs it again."""
     standing = standing_of(policy, trials)
     finished, best = sum(trial.finished for trial in trials), standing.best
     end = f", {standing.failed} failed" if standing.failed else ""
@@ -82,7 +89,8 @@ def final_block(policy: Policy, trials: Sequence[Trial], command: str) -> Sequen
         f"best trial  {best.id} ({best.slot + 1} of {policy.num_samples})",
         f"best reward {safe(policy.reward.name)}={number(best.reward)} ({_WORDS[policy.reward.mode]} is better)",
         *(f"            {safe(each.name)} = {value(best.values[each.name])}" for each in _drawn(policy, best)),
-        f"run it      {safe(command, 4000)}",
+        f"arguments   {safe(arguments, _PASTED)}",
+        f"run it      {safe(command, _PASTED)}",
     )
 
 

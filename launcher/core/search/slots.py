@@ -149,10 +149,7 @@ def _no_reward(policy: Policy, last: Sequence[Trial]) -> Cause:
     reward = policy.reward
     return Cause(
         code="search-no-reward",
-        message=(
-            f"{len(last)} trials in a row printed nothing that the expression of {reward.name!r} finds a number by:"
-            f" {reward.regex}; the last, {last[-1].id}: {_why(last[-1])}"
-        ),
+        message=(f"{len(last)} trials in a row gave no reward; the last, {last[-1].id}: {_why(last[-1])}"),
         action=(
             f"Let the boot file print {reward.name} so that the expression finds it, and start again; with another"
             " reward_attrs[0].regex it is another study (--study NAME)."

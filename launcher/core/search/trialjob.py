@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from launcher.core.searchspace import AutoSearch
 from launcher.core.spec import Hyperparameter, Job, JobAlgorithm, ObsPlace, OutputChannel, OutputRemote, Policies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from launcher.core.topology import Flags
 
@@ -19,12 +18,6 @@ FOLDER = "trials"
 """Below every output of the job: a trial's own go to `trials/<id>/` there."""
 RESULTS = "autosearch"
 """Below the first output of the job, and on the node: what the search itself writes."""
-
-
-def searched_algorithm(job: Job) -> JobAlgorithm | None:
-    """The algorithm of a job that is searched; None where it says nothing of a search."""
-    search = job.algorithm.policies.auto_search if job.algorithm and job.algorithm.policies else None
-    return job.algorithm if search is not None and search != AutoSearch() else None
 
 
 def nodes_told(job: Job, environ: Mapping[str, str], flags: Flags) -> int:
@@ -35,12 +28,12 @@ def nodes_told(job: Job, environ: Mapping[str, str], flags: Flags) -> int:
 
 
 def single(job: Job) -> Job:
-    """The job as each trial runs it: on one node, without the search, and without a time of its own."""
+    """The job as a search runs it: on one node, and without the search."""
     algorithm = replace(job.algorithm or JobAlgorithm(), policies=Policies())
     spec = job.spec
     if spec is not None:
         resource = replace(spec.resource, node_count=1) if spec.resource is not None else None
-        spec = replace(spec, resource=resource, auto_stop=None)
+        spec = replace(spec, resource=resource)
     return replace(job, algorithm=algorithm, spec=spec)
 
 
@@ -57,9 +50,11 @@ def trial_job(job: Job, trial: str, values: Mapping[str, str]) -> Job:
     )
     metadata = replace(job.metadata, id=f"{job.metadata.id or job.metadata.name}-{trial}"[-128:])
     spec = job.spec
-    if spec is not None and spec.log_export_path is not None and spec.log_export_path.obs_url:
-        place = replace(spec.log_export_path, obs_url=below(spec.log_export_path.obs_url, FOLDER, trial))
-        spec = replace(spec, log_export_path=place)
+    if spec is not None:
+        place = spec.log_export_path
+        if place is not None and place.obs_url:
+            place = replace(place, obs_url=below(place.obs_url, FOLDER, trial))
+        spec = replace(spec, log_export_path=place, auto_stop=None)  # its time is the search's
     return replace(job, metadata=metadata, algorithm=algorithm, spec=spec)
 
 
@@ -69,6 +64,21 @@ def best_job(job: Job, values: Mapping[str, str]) -> Job:
     own = job.algorithm or JobAlgorithm()
     parameters = algorithm.parameters if algorithm else ()
     return replace(job, algorithm=replace(own, parameters=parameters, policies=Policies()))
+
+
+def without(job: Job, hidden: Callable[[str], bool]) -> tuple[Job, tuple[str, ...]]:
+    """A job without the values that may not be written down, and the options that a person gives in their place."""
+    algorithm = job.algorithm or JobAlgorithm()
+    environments = algorithm.environments or {}
+    secret = {each.name for each in algorithm.parameters if isinstance(each.value, str) and hidden(each.value)}
+    hides = {name for name, value in environments.items() if hidden(value)}
+    left = replace(
+        algorithm,
+        parameters=tuple(each for each in algorithm.parameters if each.name not in secret),
+        environments={name: value for name, value in environments.items() if name not in hides},
+    )
+    options = (*(f"--set={name}=…" for name in sorted(secret)), *(f"--env={name}=…" for name in sorted(hides)))
+    return replace(job, algorithm=left), options
 
 
 def below(url: str, *parts: str) -> str:
