@@ -1,6 +1,7 @@
 """A search from Python: the same trials, samplers and storage that `launcher search` has, around a loop of your own.
 
-    >>> from launcher.study import Dimension, Ending, Metric, Policy, Tpe, best, open_study
+    >>> from contextlib import closing
+    >>> from launcher.study import Dimension, Ending, Metric, Policy, Tpe, best, join
     >>> policy = Policy(
     ...     space=(
     ...         Dimension(name="lr", kind="float", low=1e-4, high=1e-1, log=True),
@@ -10,7 +11,7 @@
     ...     algorithm=Tpe(n_initial_points=5),
     ...     num_samples=10,
     ... )
-    >>> with open_study(policy, "study.db", "digits") as study:
+    >>> with closing(join(policy, "study.db", "digits")) as study:
     ...     while trial := study.claim("here"):
     ...         for step in range(3):
     ...             loss = abs(trial.values["lr"] - 0.01) + trial.values["layers"] / (step + 1)
@@ -29,15 +30,14 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from launcher.adapters import study as adapter
 from launcher.core.search import Anneal, Bayes, Dimension, Ending, Metric, Owner, Policy, Tpe, Trial
 from launcher.core.search.slots import Standing, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from launcher.protocols import Study
 
@@ -55,7 +55,6 @@ __all__ = [
     "best",
     "importance",
     "join",
-    "open_study",
     "standing",
     "this_process",
 ]
@@ -101,16 +100,6 @@ def join(
         study.close()
         raise
     return study
-
-
-@contextmanager
-def open_study(policy: Policy, storage: str, name: str, **more: Any) -> Iterator[Study]:
-    """The same, closed with the block; `more` are the keywords of `join`."""
-    study = join(policy, storage, name, **more)
-    try:
-        yield study
-    finally:
-        study.close()
 
 
 def best(policy: Policy, trials: Sequence[Trial]) -> Trial | None:

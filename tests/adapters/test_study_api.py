@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from searchers import policy
 
 import launcher.study
 from launcher.core.errors import StudyError
-from launcher.study import Ending, best, open_study, this_process
+from launcher.study import Ending, best, join, this_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pyte
 
 def test_a_loop_of_ones_own_finds_the_best(tmp_path: Path) -> None:
     searched = policy(num_samples=3)
-    with open_study(searched, str(tmp_path / "study.db"), "mine") as study:
+    with closing(join(searched, str(tmp_path / "study.db"), "mine")) as study:
         assert best(searched, study.trials()) is None
         for reward in (0.1, 0.9, 0.5):
             trial = study.claim("0")
@@ -41,7 +42,7 @@ def test_a_loop_of_ones_own_finds_the_best(tmp_path: Path) -> None:
 
 def test_a_study_that_cannot_be_joined_is_closed(tmp_path: Path) -> None:
     storage = str(tmp_path / "study.db")
-    with open_study(policy(), storage, "mine"):
+    with closing(join(policy(), storage, "mine")):
         pass
-    with pytest.raises(StudyError, match="seed"), open_study(policy(seed=5), storage, "mine"):
+    with pytest.raises(StudyError, match="seed"), closing(join(policy(seed=5), storage, "mine")):
         pass

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from searching import ACC, BOOT, LR, results, rows, searched, states, values
 
-from launcher.study import Anneal, Bayes, Dimension, Ending, Metric, Policy, Tpe, open_study
+from launcher.study import Anneal, Bayes, Dimension, Ending, Metric, Policy, Tpe, join
 
 if TYPE_CHECKING:
     from rig import Rig
@@ -295,7 +296,7 @@ def in_python(folder: Path, algorithm: str) -> list[tuple[float, float, float]]:
         num_samples=12,
     )
     made = []
-    with open_study(policy, str(folder / "own.db"), "branin") as study:
+    with closing(join(policy, str(folder / "own.db"), "branin")) as study:
         while trial := study.claim("here"):
             x, y = (float(trial.values[name]) for name in ("x", "y"))
             bent = y - 5.1 * x * x / (4 * math.pi**2) + 5 * x / math.pi - 6
