@@ -24,7 +24,12 @@ WISHES = ("jobs", "storage", "study", "pruner", "reward", "max_failed")
     "--reward", type=click.Choice(["last", "best"]), default="last", help="Which match counts [default: last]."
 )
 @click.option("--pruner", type=click.Choice(get_args(Pruner)), help="End bad trials early [default: none].")
-@click.option("--max-failed", type=click.IntRange(0, 100_000), metavar="N", help="Failed trials that end the search.")
+@click.option(
+    "--max-failed",
+    type=click.IntRange(0, 100_000),
+    metavar="N",
+    help="More failed trials end it [default: half of all, at least 3].",
+)
 @click.option("--stop", metavar="TRIAL", help="End one running trial of the study, and do nothing else.")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors of the launcher's own.")
 @click.option("-v", "--verbose", is_flag=True, help="Everything.")
