@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ends import compiled
 from searching import ACC, BOOT, LR, results, rows, searched, states, values
 
 from launcher.study import Anneal, Bayes, Dimension, Ending, Metric, Policy, Tpe, join
@@ -324,3 +326,17 @@ def test_the_services_own_request_is_searched_once_its_places_are_real(local_rig
     assert len(found) == 20
     assert {each["reward_attr"] for each in found} == {"10.0"}
     assert all(1 <= each["config"]["test_search"] <= 10 for each in found)
+
+
+def test_each_trial_has_a_device_of_its_own(local_rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "nvml").mkdir()
+    os.rename(compiled(tmp_path / "nvml", "nvml_stub", "-shared", "-fPIC"), tmp_path / "nvml/libnvidia-ml.so.1")
+    told = {"seen": "os.environ['CUDA_VISIBLE_DEVICES']", "gpus": "os.environ['MA_NUM_GPUS']"}
+    local_rig.code(BOOT + "".join(f"\nprint('{name}=', {value}, sep='')" for name, value in told.items()))
+    wanted = [{"name": name, "mode": "max", "regex": f"^{name}=(.*)"} for name in told]
+    searched(local_rig, samples=12, rewards=[ACC, *wanted])
+    result = local_rig.run(command="search", env={"LD_LIBRARY_PATH": str(tmp_path / "nvml"), "NVML_STUB_GPUS": "2"})
+    assert result.code == 0, result.err
+    found = rows(local_rig)
+    assert {each["gpus"] for each in found} == {"1"}
+    assert len({each["seen"] for each in found}) == result.run_json["devices"]["count"] > 1
