@@ -42,7 +42,9 @@ def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click pass
     if as_json:
         result(to_json(plan, ready.secrets).decode())
         return
-    result("\n".join(tree(plan, ready.topology)))
+    from launcher.streams.lines import plain
+
+    result("\n".join(map(plain, tree(plan, ready.topology))))
     for warning in plan.warnings:
         say(f"warning: {warning}")
 

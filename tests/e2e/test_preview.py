@@ -158,3 +158,11 @@ def test_a_wrong_command_line_is_told_as_one(local_rig: Rig) -> None:
         assert option in result.err
     result = local_rig.run("--nodes", "2", "--node-index", "2", "--master", "h", command="preview")
     assert (result.code, result.errors[0][:45]) == (65, "error: --node-index is 2, and --nodes is 2: a")
+
+
+def test_nothing_in_a_preview_steers_the_terminal(local_rig: Rig) -> None:
+    local_rig.code("")
+    result = local_rig.run(command="preview", env={"VC_WORKER_HOSTS": "", "MA_ENGINE": "x", "PATH": "/bin:\x1b[2Jgone"})
+    assert result.code == 0, result.err
+    assert "\x1b" not in result.out
+    assert "\\x1b[2Jgone" in result.out
