@@ -34,7 +34,7 @@ demo: $(LIGHT) ## from nothing: train the handwritten digits example on a local 
 
 test: $(SETUP) ## from nothing: every test that needs neither Docker, several hosts, PostgreSQL nor a browser
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM; \
-	$(BIN)/python -m pytest -n $(JOBS) -m "not docker and not distributed and not search" --basetemp "$$scratch/tests"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not docker and not distributed and not search" --basetemp "$$scratch/tests"
 
 docker: $(SETUP) ## from nothing: the image in a real Docker engine, which is brought up where there is none (root, Debian)
 	@trap 'images/engine down' EXIT INT TERM; engine=$$(images/engine up) && eval "$$engine" && scratch=$$(mktemp -d) \

@@ -12,43 +12,31 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
-
 from launcher.core.errors import Exit, LauncherError
-from launcher.core.plan import Process
-from launcher.core.search import Trial
-from launcher.core.search.endings import Asked, RunEnd, ending, unfit
-from launcher.core.search.lanes import Lane
+from launcher.core.search.endings import RunEnd, ending, unfit
 from launcher.core.search.recorded import recorded
 from launcher.core.search.slots import standing
-from launcher.search.host import Start
 from launcher.search.keeper import Keeper
-from launcher.search.laying import JOB_FILE, clear_away, how_it_ran, lay_out, sweep
+from launcher.search.laying import clear_away, how_it_ran, lay_out, sweep
 from launcher.search.scan import Scanner
+from launcher.search.seat import Seat, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from launcher.children import Attended
+    from launcher.core.search import Trial
+    from launcher.core.search.endings import Asked
+    from launcher.core.search.lanes import Lane
     from launcher.core.search.slots import Standing
     from launcher.protocols import Clock, Study
+    from launcher.search.host import Start
     from launcher.search.quest import Quest
 
 SAY_S = 30.0
 """Between two words on whom is waited for."""
 
 _log = logging.getLogger(__name__)
-
-
-class Seat(Struct, eq=False):
-    """A trial on its lane, from its claim to its end."""
-
-    trial: Trial
-    lane: Lane
-    root: str
-    scanner: Scanner
-    pid: int | None = None
-    asked: Asked | None = None
 
 
 class Told(Protocol):
@@ -125,7 +113,7 @@ class Trials:
             while self._free:
                 self._keeper.post(partial(self._claim, self._free.popleft()))
             while self._ready:
-                yield self._start_of(self._ready.popleft())
+                yield start_of(self._quest, self._ready.popleft())
 
     def began(self, start: Start, pid: int | None, error: LauncherError | None) -> None:
         """Note that a trial's launcher runs, or tell why it does not."""
@@ -178,22 +166,6 @@ class Trials:
     def _ending(self) -> bool:
         """Whether the search has failed, and all that still runs is to end."""
         return self.error is not None or (self.standing is not None and self.standing.failure is not None)
-
-    def _start_of(self, seat: Seat) -> Start:
-        quest, scanner = self._quest, seat.scanner
-        process = Process(
-            rank=0,
-            local_rank=0,
-            argv=(*quest.command, f"{seat.root}/{JOB_FILE}", "--root", seat.root, *quest.store, *quest.options),
-            env={
-                **quest.environ,
-                **seat.lane.env,
-                "LAUNCHER_TERMINATION_LOG": f"{seat.root}/termination.json",
-                **dict.fromkeys(("MASTER_PORT", "MA_MASTER_PORT"), str(quest.port())),
-            },
-            cwd=seat.root,
-        )
-        return Start(process, ((scanner.stdout,), (scanner.stderr,)))
 
     def _ask(self, seat: Seat, who: Asked) -> None:
         """Have a trial end, once."""
