@@ -60,8 +60,11 @@ _SYMPTOMS = (
 _UNHEARD = {"dns", "refused", "timeout", "silent", "proxy"}
 _SERVER_ERRORS = 500
 _ENOSPC, _EROFS, _EDQUOT = 28, 30, 122  # of Linux
-_TRIES = {"store-unreachable": 3, "store-busy": 10, "store-broken": 6, "store-listing": 2, "store-renewed": 2}
-"""How often a request is made at most. What is not here is told at once: it cannot get better by itself."""
+_TRIES = {"store-unreachable": 3, "store-busy": 10, "store-broken": 9, "store-listing": 2, "store-renewed": 2}
+"""How often a request is made at most. What is not here is told at once: it cannot get better by itself.
+
+Nine of those that broke off: of the eight connections that a run begins with the server may have closed every one.
+"""
 OUTAGES = frozenset({"store-busy", "store-unreachable"})
 """What a store as a whole answers: one that is known is waited for by time and not by tries, for it comes back."""
 _REACH_PATIENCE = 10.0
