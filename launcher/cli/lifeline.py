@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
 import threading
+
+_log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """Between two looks where the kernel cannot tell of another process's end."""
@@ -13,7 +16,10 @@ LOOK_S = 1.0
 
 def end_with(parent: int) -> None:
     """Have this process get a SIGTERM as soon as its parent is gone; at once where it is no child of that one."""
-    threading.Thread(target=_watch, args=(parent,), name="lifeline", daemon=True).start()
+    try:
+        threading.Thread(target=_watch, args=(parent,), name="lifeline", daemon=True).start()
+    except RuntimeError:
+        _log.warning("the node allows no more threads: this run would outlive the search that has started it")
 
 
 def _watch(parent: int) -> None:

@@ -213,7 +213,7 @@ def _told(quest: Quest) -> tuple[str, ...]:
 def _cleared(grace: float, root: str) -> Sequence[str]:
     """End what the killed launcher of a trial left running."""
     layout = Layout(root=root)
-    return clear_leftovers(f"{layout.log_dir}/.launcher-processes.json", grace) if os.path.isdir(layout.log_dir) else ()
+    return clear_leftovers(layout.roll, grace) if os.path.isdir(layout.log_dir) else ()
 
 
 def _free_port() -> int:

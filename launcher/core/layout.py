@@ -38,6 +38,11 @@ class Layout(Record, frozen=True, kw_only=True):
         return self.at("/home/ma-user/modelarts/log")
 
     @property
+    def roll(self) -> str:
+        """The roll of a launcher's processes, which outlives one that is killed."""
+        return f"{self.log_dir}/.launcher-processes.json"
+
+    @property
     def packages(self) -> str:
         """Where a pip file is installed when the interpreter's own folder cannot be written."""
         return self.at("/home/ma-user/modelarts/python-packages")

@@ -168,7 +168,7 @@ def _files(layout: Layout, name: JobName, facts: Facts) -> Files:
         plan=f"{layout.log_dir}/plan.json",
         staged=f"{layout.log_dir}/.launcher-staged",
         uploads=f"{layout.log_dir}/.launcher-uploads.jsonl",
-        roll=f"{layout.log_dir}/.launcher-processes.json",
+        roll=layout.roll,
         termination=facts.termination,
         report=facts.report,
     )

@@ -5,7 +5,6 @@ Code and inputs are staged and installed once, before; the results are put in pl
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from launcher.core.errors import Exit, LauncherError
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from launcher.sync import Sync
     from launcher.world import World
 
-_log = logging.getLogger(__name__)
-
 
 def search(
     plan: Plan, world: World, report: Report, desk: Desk, sync: Sync, *, quest: Quest
@@ -48,11 +45,12 @@ def search(
     try:
         trials.start()
     except RuntimeError:
+        study.close()
         desk.fail(no_threads("begin the search"))
         return False, None
-    shelf.close()
     begun(plan, report, sync)
     try:
+        shelf.close()
         desk.host(trials, world.environ)
     finally:
         shelf.reopen()

@@ -64,9 +64,20 @@ class Results:
         policy, moment = self._quest.policy, time.time()
         self._put("trials.json", self._json(trials_document(policy, trials, moment)))
         self._put("trials.csv", self._text(trials_csv(policy, trials, moment)))
-        for each in trials:
-            if each.state != "RUNNING" and each.verdict != "superseded" and each.id not in self._told:
-                self._told.add(each.id)
+        new = [each for each in trials if each.state != "RUNNING" and each.id not in self._told]
+        if new or last:
+            self._ended(new, standing, moment)
+        now = self._clock.monotonic()
+        if last or now >= self._costly_after:
+            self._costly(trials)
+            self._costly_after = self._clock.monotonic() + (self._clock.monotonic() - now) / SHARE
+
+    def _ended(self, new: Sequence[Trial], standing: Standing, moment: float) -> None:
+        """Write what the end of a trial changes, and nothing else does."""
+        policy = self._quest.policy
+        for each in new:
+            self._told.add(each.id)
+            if each.verdict != "superseded":
                 self._put(f"{each.id}.json", self._json(trial_document(policy, each, moment)))
         if standing.best is not None:
             values = texts(policy, standing.best)
@@ -74,10 +85,6 @@ class Results:
             job, self.missing = without(best_job(self._quest.whole, values), self._hidden)
             self._put("best-job.json", self._json(JOB.dump(job)))
         self._copy()
-        now = self._clock.monotonic()
-        if last or now >= self._costly_after:
-            self._costly(trials)
-            self._costly_after = self._clock.monotonic() + (self._clock.monotonic() - now) / SHARE
 
     def _costly(self, trials: tuple[Trial, ...]) -> None:
         if self._quest.draw is None or not any(each.finished for each in trials):

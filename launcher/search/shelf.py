@@ -54,18 +54,17 @@ class Shelf:
         given = 0o222 & ~_umask()
         tops = [*(((self._code, True),) if self._code else ()), *((each, False) for each in self._inputs)]
         for top, files in tops:
-            for path, mode in _below(top, files=files, top_first=not writable):
+            for path, status in _below(top, files=files, top_first=not writable):
+                mode = status.st_mode
                 _chmod(path, mode, mode | given if writable else mode & ~_WRITE)
 
     def _look(self) -> dict[str, tuple[int, int, int]]:
         """Every file of the code; what Python itself puts beside it is no change."""
-        found = {}
-        for path, mode in _below(self._code, files=True) if self._code else ():
-            if stat.S_ISREG(mode) and "/__pycache__/" not in path:
-                with suppress(OSError):
-                    status = os.lstat(path)
-                    found[path] = status.st_size, status.st_mtime_ns, status.st_ino
-        return found
+        return {
+            path: (status.st_size, status.st_mtime_ns, status.st_ino)
+            for path, status in (_below(self._code, files=True) if self._code else ())
+            if stat.S_ISREG(status.st_mode) and "/__pycache__/" not in path
+        }
 
 
 def _umask() -> int:
@@ -83,26 +82,26 @@ def _chmod(path: str, old: int, new: int) -> None:
             os.chmod(path, stat.S_IMODE(new))
 
 
-def _below(top: str, *, files: bool, top_first: bool = True) -> Iterator[tuple[str, int]]:
-    """A folder and all folders below it, and their `files`, with their modes; no link is followed.
+def _below(top: str, *, files: bool, top_first: bool = True) -> Iterator[tuple[str, os.stat_result]]:
+    """A folder and all folders below it, and their plain `files`, as they are; no link is followed.
 
     What cannot be read is left out.
     """
     try:
-        mode = os.lstat(top).st_mode
+        own = os.lstat(top)
         with os.scandir(top) as entries:
             found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
     except OSError:
         return
     if top_first:
-        yield top, mode
+        yield top, own
     for path, folder in found:
         if folder:
             yield from _below(path, files=files, top_first=top_first)
         elif files:
             with suppress(OSError):
-                mine = os.lstat(path).st_mode
-                if stat.S_ISREG(mine):
-                    yield path, mine
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode):
+                    yield path, status
     if not top_first:
-        yield top, mode
+        yield top, own

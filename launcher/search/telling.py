@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import time
 from typing import TYPE_CHECKING
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 PERIOD_S = 0.5
 """Between two looks of the table."""
-
-_log = logging.getLogger(__name__)
 
 
 class Teller:

@@ -216,7 +216,10 @@ class Trials:
         # Its launcher was killed: to end what that left takes its time, in which the others give signs of life.
         with self._guard:
             self._clearing += 1
-        threading.Thread(target=self._clear, args=(seat, ran), name="clear", daemon=True).start()
+        try:
+            threading.Thread(target=self._clear, args=(seat, ran), name="clear", daemon=True).start()
+        except RuntimeError:
+            self._clear(seat, ran)
 
     def _clear(self, seat: Seat, ran: RunEnd) -> None:
         try:
