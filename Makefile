@@ -8,6 +8,10 @@ JOBS ?= auto
 # those of `make e2e-distributed` that come by pip
 ENGINES ?= torch tensorflow mindspore
 
+# The hashes of the lock files are those of the public index, whatever index this machine is told of.
+LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.10 \
+  --generate-hashes --no-annotate --upgrade --custom-compile-command 'make lock'
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -16,7 +20,8 @@ SETUP := $(VENV)/.setup
 # The demo needs less than a developer does, but more is as good.
 LIGHT := $(if $(wildcard $(SETUP)),$(SETUP),$(VENV)/.demo)
 
-.PHONY: help setup demo test docker e2e-distributed e2e-search check coverage bench bench-store bench-search clean
+.PHONY: help setup demo test images e2e-docker e2e-distributed e2e-search lock check coverage bench bench-docker bench-store
+.PHONY: bench-search bench-hang clean
 .DELETE_ON_ERROR:
 # two of these at once would both fill .venv
 .NOTPARALLEL:
@@ -36,9 +41,25 @@ test: $(SETUP) ## from nothing: every test that needs neither Docker, several ho
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM; \
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not docker and not distributed and not search" --basetemp "$$scratch/tests"
 
-docker: $(SETUP) ## from nothing: the image in a real Docker engine, which is brought up where there is none (root, Debian)
-	@trap 'images/engine down' EXIT INT TERM; engine=$$(images/engine up) && eval "$$engine" && scratch=$$(mktemp -d) \
-	  && $(BIN)/python -m pytest -m docker --basetemp "$$scratch/tests" tests/docker && rm -rf "$$scratch"
+# `launcher local` clears up after others that were killed, also after those that another test has just killed
+ONE_BY_ONE := test_local test_shell test_docker_page
+
+images: ## from nothing: build the images; where no Docker engine answers, one is brought up, and stays (root, Debian)
+	images/engine up
+
+e2e-docker: $(SETUP) ## from nothing: the images in a real Docker engine, brought up where there is none (root, Debian)
+	@trap 'images/engine down' EXIT INT TERM; engine=$$(images/engine up) && eval "$$engine" \
+	  && tests/docker/bases && tests/docker/podman && torch=$$(PYTHON="$(PYTHON)" tests/docker/torch) && eval "$$torch" \
+	  && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"; images/engine down' EXIT INT TERM \
+	  && $(BIN)/python -m pytest -n $(JOBS) -m docker --durations=10 --basetemp "$$scratch/tests" tests/docker \
+	    $(patsubst %,--ignore tests/docker/%.py,$(ONE_BY_ONE)) \
+	  && $(BIN)/python -m pytest -m docker --basetemp "$$scratch/tests" $(patsubst %,tests/docker/%.py,$(ONE_BY_ONE))
+
+lock: $(SETUP) ## write the locked dependencies of the images anew, from pyproject.toml and what PyPI has now
+	$(BIN)/python -m pip install --quiet uv
+	$(LOCK) --excludes images/absent.txt --extra stacks --extra zstd pyproject.toml --output-file images/requirements.lock
+	$(LOCK) --excludes images/absent.txt --extra stacks --extra zstd --extra search pyproject.toml --output-file images/search.lock
+	$(LOCK) images/tools.in --output-file images/tools.lock
 
 e2e-distributed: $(SETUP) ## from nothing: real engines on several hosts of one machine (root, Debian); ENGINES=torch: fewer
 	@engines=$$(PYTHON="$(PYTHON)" tests/distributed/engines $(ENGINES)) && eval "$$engines" && scratch=$$(mktemp -d) \
@@ -52,7 +73,7 @@ e2e-search: $(SETUP) ## from nothing: searches of many workers on PostgreSQL, th
 check: $(SETUP) ## lint, format, types, and which floor may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy launcher tests benchmarks examples
+	$(BIN)/mypy launcher tests benchmarks examples images
 	$(BIN)/lint-imports
 
 # What a property test happens to draw proves no line: another day it draws otherwise.
@@ -67,6 +88,11 @@ bench: $(VENV)/.bench ## start-up and supervising against their yardsticks; prin
 	$(BIN)/python benchmarks/supervising.py
 	$(BIN)/python benchmarks/rendezvous.py
 	$(BIN)/python benchmarks/devices.py
+	$(BIN)/python benchmarks/record.py
+	$(BIN)/python benchmarks/hangs.py --costs
+
+bench-docker: $(SETUP) ## what the launcher costs in a container; builds the images first (make images)
+	@engine=$$(images/engine up) && eval "$$engine" && $(BIN)/python benchmarks/containers.py
 
 bench-store: $(VENV)/.bench ## moving objects, against s5cmd, rclone, boto3 and cp (wants nginx of Debian); prints ratios
 	$(BIN)/python benchmarks/store.py
@@ -75,6 +101,9 @@ bench-search: $(VENV)/.bench ## what a trial costs beside the boot file, and how
 	$(BIN)/python benchmarks/scanning.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/trials.py
+
+bench-hang: $(VENV)/.bench ## programs that hang and programs that are only slow: precision, recall, time until told
+	$(BIN)/python benchmarks/hangs.py
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

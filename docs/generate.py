@@ -15,6 +15,8 @@ from launcher.core.diagnose.signatures import TABLE as SIGNATURES
 from launcher.core.diagnose.signatures.endings import CODES, NOTHING, OOM, OTHER_SIGNAL, SIGNALS, UNKNOWN
 from launcher.core.environ import TABLE as VARIABLES
 from launcher.core.plan import Plan
+from launcher.core.reproduce import Reproduce
+from launcher.core.retrying import INFRASTRUCTURE
 from launcher.core.settings import TABLE as SETTINGS
 
 HERE = Path(__file__).parent
@@ -70,7 +72,8 @@ def reference() -> str:
         "## Schemas",
         "",
         "[job](schemas/job.json), [algorithm](schemas/algorithm.json) (`launcher validate --schema`), and the",
-        "[plan](schemas/plan.json) that `launcher preview --json` prints.",
+        "[plan](schemas/plan.json) that `launcher preview --json` prints, and [reproduce](schemas/reproduce.json) of",
+        "run.json ([replay](replay.md)).",
         "",
     ]
     return "\n".join(lines)
@@ -83,22 +86,29 @@ def causes() -> str:
         "",
         "Written by `python docs/generate.py` from the tables in the code. `cause.code` of run.json and of the",
         "termination message is one of these when a boot process failed; `{…}` is filled in. A consequence is not",
-        "told while a cause is known.",
+        "told while a cause is known. *again*: a job that allows restarts is started again after it",
+        "([restarts](retries.md)).",
         "",
-        "| code | what is said | what to do |",
-        "|---|---|---|",
+        "| code | what is said | what to do | |",
+        "|---|---|---|---|",
     ]
     rows = [(each.code, each.en, each.kind == "cascade") for each in SIGNATURES]
     rows += [(each.code, each.en, False) for each in CODES_AND_SIGNALS]
     for code, words, cascade in sorted(dict.fromkeys(rows), key=lambda row: (row[2], row[0])):
+        again = "again" if code in INFRASTRUCTURE else ""
         told = [text.replace("|", "\\|") for text in (words.message, words.action)]
-        lines.append(f"| `{code}`{' (a consequence)' if cascade else ''} | {told[0]} | {told[1]} |")
+        lines.append(f"| `{code}`{' (a consequence)' if cascade else ''} | {told[0]} | {told[1]} | {again} |")
     return "\n".join([*lines, ""])
 
 
 def pages() -> dict[Path, str]:
     """Every generated file and what it must hold."""
-    schemas = {"job": json_schema("job"), "algorithm": json_schema("algorithm"), "plan": msgspec.json.schema(Plan)}
+    schemas = {
+        "job": json_schema("job"),
+        "algorithm": json_schema("algorithm"),
+        "plan": msgspec.json.schema(Plan),
+        "reproduce": msgspec.json.schema(Reproduce),
+    }
     made = {HERE / "schemas" / f"{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
     return {HERE / "reference.md": reference(), HERE / "causes.md": causes(), **made}
 

@@ -40,7 +40,7 @@ def tell(log: LogFile, report: Report, desk: Desk, found: Cause | None) -> None:
                 action="Give the file system of the log more room; the log at its target lacks them too.",
             )
         )
-    outcome = _explained(desk.outcome(), found)
+    outcome = explained(desk.outcome(), found)
     report.event(events.job_ended(outcome.phase), "Info" if outcome.exit_code == 0 else "Error")
     if outcome.cause is not None:  # to the log alone: a terminal gets this sentence from the command
         log.line(f"{plain(sentence(outcome.cause))}\n".encode(errors="backslashreplace"))
@@ -65,7 +65,7 @@ def publish(plan: Plan, report: Report, desk: Desk, sync: Sync, found: Cause | N
 
 def conclude(report: Report, desk: Desk, found: Cause | None) -> Outcome:
     """How it went, as far as it is known; told again if that has changed."""
-    outcome = _explained(desk.outcome(), found)
+    outcome = explained(desk.outcome(), found)
     if outcome != report.outcome:
         report.finish(outcome)
     return outcome
@@ -78,7 +78,7 @@ def _sent(plan: Plan, report: Report, sync: Sync, paths: Sequence[str], stopped:
         raise not_saved([("log", each) for each in failed])
 
 
-def _explained(outcome: Outcome, found: Cause | None) -> Outcome:
+def explained(outcome: Outcome, found: Cause | None) -> Outcome:
     """The outcome with what was found out about the boot processes; why the run was stopped is a cause of its own."""
     if found is None or outcome.cause is None:
         return outcome

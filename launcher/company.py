@@ -1,6 +1,6 @@
 """A run among the other nodes of its job: what its desk and their meeting tell each other. One node has no company.
 
-It decides nothing: what a node's end means for the others is in `core/meeting/partings.py` and `core/lifecycle/`.
+It decides nothing: what a node's end means for the others is in `core/meeting/` and `core/lifecycle/`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from launcher.core.errors import Exit, LauncherError
-from launcher.core.lifecycle import Failure, Phase
-from launcher.core.meeting.partings import failed, parting
+from launcher.core.lifecycle import Again, Failure, GivenUp, Phase
+from launcher.core.lifecycle.troubles import may_begin_again
+from launcher.core.meeting import Rhythm
+from launcher.core.meeting.partings import failed, first_failure, parting, withdrawn
+from launcher.core.outcome import UNEXPLAINED
 from launcher.core.record import Cause
 from launcher.core.redact import mask
 from launcher.rendezvous import Meeting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from launcher.core.lifecycle import State
+    from launcher.core.meeting.table import Table
     from launcher.core.meeting.words import Parting
     from launcher.core.plan import Plan, Rendezvous
     from launcher.report import Report
@@ -34,9 +38,23 @@ say so to their launchers as well."""
 LATE_S = 30.0
 """A launcher that starts a little later than this one, which has ended meanwhile, shall hear of it all the same."""
 
+CALL_S = 20.0
+"""What one call of number 0 may take where a name server does not answer."""
+
+MISSED_S = Rhythm().lost_s + CALL_S
+"""A training that failed may have failed for want of number 0. It counts as lost so long after its last word, and not
+while a call of it is under way: so long is waited, for the cause shall name it."""
+
+REST_S = 30.0
+"""When an attempt has failed all boot processes have the grace to end, and their launchers so long to say why."""
+
 
 class Company:
-    """The others, for the main thread. What ends this run is told to them as soon as the desk knows it, and once."""
+    """The others, for the main thread. What ends this run is told to them as soon as the desk knows it, and once.
+
+    Where the training may be started again, each attempt that has not ended well everywhere is followed by `agree`, and
+    by `begin` where that says so; `quiet`, `stood`, `tell` and `hung` are for any thread.
+    """
 
     def __init__(self, plan: Plan, world: World, report: Report, desk: Desk, meeting: Meeting) -> None:
         self._plan = plan
@@ -44,15 +62,24 @@ class Company:
         self._report = report
         self._desk = desk
         self._meeting = meeting
+        self._attempt = 1
         self._said: Parting | None = None
         desk.listener = self._changed
 
     def ready(self, offer: str) -> Mapping[int, str]:
-        """Wait until all nodes are ready to train, or one of them has ended; what each has to offer to the others."""
+        """Wait until all nodes are ready to train, or one of them has ended; what each has to offer to the others.
+
+        A launcher that was started in place of another one takes part in the attempt that the others gather for.
+        """
         desk, clock, task = self._desk, self._world.clock, self._plan.node.task
         started = clock.monotonic()
-        self._meeting.ready(offer, serves=self._plan.serves)
-        desk.until(Phase.READY, lambda: desk.state.released or not desk.state.going)
+        while True:
+            if self._meeting.attempt > self._attempt:
+                self.begin(self._meeting.attempt)
+            self._meeting.ready(offer, serves=self._plan.serves)
+            desk.until(Phase.READY, lambda: desk.state.released or not desk.state.going or self._is_behind())
+            if desk.state.released or not desk.state.going:
+                break
         if desk.state.going:
             count = len(self._plan.rendezvous.names) if self._plan.rendezvous else 1
             seconds = clock.monotonic() - started
@@ -61,8 +88,83 @@ class Company:
 
     def explain(self, cause: Cause | None) -> None:
         """Tell why the boot process failed, now that it was looked for; that it failed was told at once."""
-        if cause is not None and self._said is not None and self._said.how == "failed":
+        if cause is not None and self._said is not None and self._said.code in UNEXPLAINED:
             self._say(msgspec.structs.replace(self._said, code=cause.code, message=cause.message, action=cause.action))
+
+    def ended(self) -> Failure | None:
+        """Why this attempt has ended for all nodes, as number 0 knows it by now; None on every other one."""
+        table = self._meeting.table
+        if table is None or table.ended is None or self._plan.rendezvous is None:
+            return None
+        return first_failure(self._plan.rendezvous.names, table.ended)
+
+    def agree(self, decide: Callable[[Failure], float | None]) -> int | None:
+        """The attempt that all nodes begin after this one, which is over here; None where there is none.
+
+        A node that was done waits as well, until all are: it is wanted where one of them fails. Number 0 asks `decide`
+        for the pause before the next attempt, or None, once nothing of this one runs any more on any node.
+        """
+        table, desk, meeting = self._meeting.table, self._desk, self._meeting
+        if not self._is_ending():
+            self._report.phase("wait")
+            meeting.idle()
+            if table is not None:
+                self._lead(table, decide)
+            else:
+                desk.until(Phase.READY, lambda: self._is_behind() or meeting.final or self._is_ending())
+        if self._is_ending():
+            self._say(withdrawn(self._said))
+            return None
+        if self._is_behind():
+            if table is None:
+                words = (
+                    f"All nodes begin attempt {meeting.attempt} in {meeting.pause_s:.1f} s, as worker-0 has decided."
+                )
+                self._report.event(f"[{self._plan.node.task}] {words}", "Warning")
+            return meeting.attempt
+        if meeting.given_up and not (self._said and self._said.how == "done"):
+            desk.heed(GivenUp(meeting.given_up))
+        elif not (meeting.decided or (self._said and self._said.how == "done")):
+            text = "The training is not started again: worker-0, which would decide on it, is gone."
+            self._report.event(f"[{self._plan.node.task}] {text}", "Warning")
+        return None
+
+    def begin(self, attempt: int) -> None:
+        """Take part in an attempt that all nodes begin; the desk forgets the last one, and nothing of it is heard."""
+        desk = self._desk
+        self._meeting.wait(attempt)
+        desk.until(Phase.READY, lambda: True)  # what was said of the last attempt is heard before it is forgotten
+        desk.heed(Again(attempt))
+        self._attempt, self._said = attempt, None
+        if desk.state.attempt != attempt:
+            self._say(withdrawn(None))
+            return
+        self._meeting.go()
+        self._changed(desk.state)
+
+    def watch(self, looks: Callable[[], object], gathered: Callable[[Mapping[int, str]], object]) -> None:
+        """Have `looks` called when no node moves and each is to show where it stands: to `stood`, within a minute.
+
+        Number 0 gets `gathered` called with what they have shown, by number, for one summary of all. Both are called on
+        the thread of the meeting, which they must not hold up.
+        """
+        self._meeting.listen(looks, gathered)
+
+    def quiet(self, quiet: bool) -> None:  # noqa: FBT001 - a fact by itself
+        """Tell whether nothing moves on this node."""
+        self._meeting.quiet(quiet=quiet)
+
+    def stood(self, text: str) -> None:
+        """Show where this node stands, in at most 16 KiB."""
+        self._meeting.stood(mask(text, self._report.secrets))
+
+    def tell(self, text: str) -> None:
+        """Have every node note a warning, as number 0."""
+        self._meeting.tell(mask(text, self._report.secrets))
+
+    def hung(self, cause: Cause) -> None:
+        """End the training on every node because it hangs, as number 0; not if something moves again by then."""
+        self._meeting.hung(self._masked(Failure(Exit.HUNG, cause)).cause)
 
     def outlast(self) -> None:
         """Wait for those who are not done yet, where that is this node's part.
@@ -82,14 +184,39 @@ class Company:
             self._report.phase("wait")
             self._report.event(f"[{self._plan.node.task}] Waiting for the other nodes, which have not ended yet.")
             trained = desk.state.released and not self._failed()
-            late = None if trained else self._world.clock.monotonic() + LATE_S
+            late = None if trained else self._world.clock.monotonic() + (MISSED_S if desk.state.released else LATE_S)
             desk.until(Phase.REPORT, lambda: not self._meeting.needed or desk.state.end_by is not None, late)
 
     def defect(self, error: BaseException) -> None:
         """Tell that this launcher broke."""
         message = f"a defect of the launcher: {type(error).__name__}: {error}"
         cause = Cause(code="defect", message=message, action="Report it with the log of that node.")
-        self._say(failed("training", Failure(Exit.DEFECT, cause)))
+        self._say(msgspec.structs.replace(failed("training", Failure(Exit.DEFECT, cause)), final=True))
+
+    def _lead(self, table: Table, decide: Callable[[Failure], float | None]) -> None:
+        """Decide for all, once nothing of this attempt runs any more."""
+        desk, clock, meeting = self._desk, self._world.clock, self._meeting
+        desk.until(Phase.READY, lambda: table.ended is not None or meeting.final or self._is_ending())
+        by = clock.monotonic() + self._plan.grace + REST_S
+        desk.until(Phase.READY, lambda: table.rested or table.hopeless or meeting.final or self._is_ending(), by)
+        found = None if table.hopeless or meeting.final or self._is_ending() else self.ended()
+        pause_s = None if found is None else decide(found)
+        meeting.decide(pause_s, desk.state.given_up and self._masked(desk.state.given_up))
+        desk.until(Phase.READY, lambda: self._is_behind() or meeting.final or self._is_ending())
+
+    def _masked(self, failure: Failure) -> Failure:
+        """A failure as it may be told to the others."""
+        cause, secrets = failure.cause, self._report.secrets
+        message, action = mask(cause.message, secrets), mask(cause.action, secrets)
+        return Failure(failure.exit_code, msgspec.structs.replace(cause, message=message, action=action))
+
+    def _is_behind(self) -> bool:
+        """Whether all nodes were told to begin another attempt."""
+        return self._meeting.attempt > self._attempt
+
+    def _is_ending(self) -> bool:
+        """Whether this run is to end whatever the others do."""
+        return not may_begin_again(self._desk.state)
 
     def _failed(self) -> bool:
         return self._said is not None and self._said.how != "done"

@@ -9,34 +9,34 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from launcher.cause import why
 from launcher.closing import conclude, publish, tell
-from launcher.core import events
 from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Phase
 from launcher.core.redact import is_secret
-from launcher.installing import as_it_is, install
-from launcher.opening import begun
+from launcher.installing import install
+from launcher.opening import forewarned
 from launcher.papers import lay_down
 from launcher.report import Report
+from launcher.reproduce import recording
 from launcher.source import boot_file_warnings
 from launcher.stage import StageResult, stage
 from launcher.supervise import Desk
 from launcher.sync import Sync, not_saved
 from launcher.sync.journal import begin
+from launcher.training import stacks, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from launcher.children import Sinks
+    from launcher.attempts import Attempts
     from launcher.company import Company
     from launcher.core.outcome import Outcome
-    from launcher.core.plan import Plan, Process
+    from launcher.core.plan import Plan
     from launcher.core.record import Cause, Moving
     from launcher.protocols import Occupancy
-    from launcher.stacks import Stacks
+    from launcher.reproduce import Recording
     from launcher.streams.screen import Screen
     from launcher.sync.journal import Journal
     from launcher.world import World
@@ -58,39 +58,91 @@ def run(plan: Plan, world: World, train: Train | None = None, seat: type[Desk] =
         plan.grace,
         stop_after=plan.stop_after,
         serves=plan.serves,
-        stacks=lambda: _stacks(world),
+        stacks=lambda: stacks(plan, world, report, desk, keeps=train is None),
         told=lambda words: report.event(words, "Warning"),
         outlets=(world.out, world.err),
     )
     try:
-        return _carry_out(plan, world, report, desk, train or _supervise)
+        with forewarned(plan, world, report, desk):
+            return _carry_out(plan, world, report, desk, train)
     except BaseException as defect:
         report.defect(defect)
         raise
 
 
-def _carry_out(plan: Plan, world: World, report: Report, desk: Desk, train: Train) -> Outcome:
+def _carry_out(plan: Plan, world: World, report: Report, desk: Desk, train: Train | None) -> Outcome:
     """Check, stage, install, meet, supervise, sync, report. A step that may not begin any more does nothing."""
     with _sign(plan, world, report, desk) as occupancy, _company(plan, world, report, desk) as others:
-        _check(plan, world, report, desk)
-        staged = _stage(plan, world, report, desk, occupancy)
-        added = install(plan, world, report, desk)
-        _meet(plan, report, desk, others)
-        secrets = [each.encode(errors="surrogateescape") for each in report.secrets]
-        baseline = staged.baseline if staged else {}
-        journal = _journal(plan, world, report) if desk.state.going else None
-        sync = Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
-        began, found = train(_with(plan, added), world, report, desk, sync)
-        if others is not None:
-            others.explain(found)
-        if began:
+        attempts = _attempts(plan, world, report, desk, others) if train is None else None
+        trip = _Trip(plan, world, report, desk, train or partial(supervise, others=others))
+        sync, found = trip.attempt(occupancy, others, attempts)
+        while attempts is not None and attempts.again(found):
+            sync, found = trip.attempt(occupancy, others, attempts)
+        if trip.trained:
             _sync(world, report, desk, sync)
         if others is not None:
             others.outlast()
+    if trip.recording is not None:
+        trip.recording.settle()
     tell(world.log, report, desk, found)
     if plan.log_target is not None:
         publish(plan, report, desk, sync, found)
     return report.shown(conclude(report, desk, found))
+
+
+class _Trip:
+    """A run on its way, and what lasts from one attempt to the next: nothing is brought or installed twice."""
+
+    def __init__(self, plan: Plan, world: World, report: Report, desk: Desk, train: Train) -> None:
+        self._job = plan, world, report, desk
+        self._train = train
+        self._staged: StageResult | None = None
+        self._added: Mapping[str, str] | None = None
+        self._sync: Sync | None = None
+        self.recording: Recording | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether there may be outputs to put in their place."""
+        return self._sync is not None
+
+    def attempt(
+        self, occupancy: Occupancy | None, others: Company | None, attempts: Attempts | None
+    ) -> tuple[Sync, Cause | None]:
+        """Check, stage, install, meet, supervise; what puts outputs in their place, and why the training failed."""
+        plan, world, report, desk = self._job
+        _check(plan if attempts is None else attempts.plan, world, report, desk)
+        self._staged = self._staged or _stage(plan, world, report, desk, occupancy)
+        if self._added is None:
+            added = install(plan, world, report, desk)
+            self._added = added if desk.state.going else None
+        _meet(plan, report, desk, others)
+        sync = self._sync or _outputs(plan, world, report, desk, self._staged)
+        if attempts is not None:
+            attempts.begin()
+        self.recording = self.recording or recording(plan, world, report, desk, self._staged)
+        began, found = self._train(_with(plan, self._added or {}), world, report, desk, sync)
+        self._sync = sync if began else self._sync
+        if others is not None:
+            others.explain(found)
+        return sync, found
+
+
+def _outputs(plan: Plan, world: World, report: Report, desk: Desk, staged: StageResult | None) -> Sync:
+    """What puts outputs and logs in their place."""
+    secrets = [each.encode(errors="surrogateescape") for each in report.secrets]
+    baseline = staged.baseline if staged else {}
+    journal = _journal(plan, world, report) if desk.state.going else None
+    return Sync(plan, world.store, report, world.clock, baseline, secrets=secrets, journal=journal)
+
+
+def _attempts(plan: Plan, world: World, report: Report, desk: Desk, others: Company | None) -> Attempts | None:
+    """The attempts at the training, where there may be more than one."""
+    if not plan.resilience.retrying.any:
+        return None
+    from launcher.attempts import Attempts  # noqa: PLC0415 - where it was asked for
+
+    return Attempts(plan, world, report, desk, others)
 
 
 def _company(plan: Plan, world: World, report: Report, desk: Desk) -> AbstractContextManager[Company | None]:
@@ -197,60 +249,12 @@ def _journal(plan: Plan, world: World, report: Report) -> Journal:
     return begin(plan.files.uploads, hidden, report.secrets)
 
 
-def _supervise(plan: Plan, world: World, report: Report, desk: Desk, sync: Sync) -> tuple[bool, Cause | None]:
-    """Run the boot processes, their outputs uploaded as they come; whether there were any, and why they failed."""
-    if not desk.state.going:
-        return False, None
-    report.phase("run")
-    before = world.meter.memory()
-    report.memory(before, None)
-
-    with _streams(plan, world) as sinks:
-        started = partial(begun, plan, report, sync)
-        ended = desk.attend(Phase.RUN, plan.processes, world.environ, sinks, started=started)
-    if not ended:
-        return False, None  # nothing was written, and what an earlier run put in place stays whole
-    after = world.meter.memory()
-    report.memory(before, after)
-    for each in ended:
-        report.process(each.ended)
-    code = desk.state.boot_code or 0
-    report.event(events.training_finished(plan.node.task, code), "Error" if code else "Info")
-    if plan.serves and desk.state.over:
-        return True, None  # however it ended when it was asked to
-    return True, why(ended, desk.first_failed, (before, after), plan.language, report.secrets)
-
-
 def _sync(world: World, report: Report, desk: Desk, sync: Sync) -> None:
     """Put in its place what is not there yet."""
     report.phase("sync")
     desk.during(Phase.SYNC, lambda stopped: _all_in_place(sync, world.terminal, stopped))
     if not sync.summed_up:
         sync.finish(lambda: True)  # there was no time to begin, or to end: what is not in its place is named
-
-
-@contextmanager
-def _streams(plan: Plan, world: World) -> Iterator[Callable[[Process], Sinks]]:
-    """Where the output of boot processes goes: as it is, or line by line where there are several."""
-    if len(plan.processes) == 1:
-        try:
-            yield lambda _: as_it_is(world)
-        finally:
-            world.log.end()
-        return
-    from launcher.streams.ranks import Streams  # noqa: PLC0415 - not for one process
-
-    streams = Streams(plan.logs, world.out, world.err, world.log)
-    try:
-        yield streams.of
-    finally:
-        streams.close()
-
-
-def _stacks(world: World) -> Stacks:
-    from launcher.stacks import Stacks  # noqa: PLC0415 - when somebody asks
-
-    return Stacks(world.processes, world.spy, world.environ, world.err, world.log)
 
 
 def _all_in_place(sync: Sync, terminal: Screen | None, stopped: Callable[[], bool]) -> None:

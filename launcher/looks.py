@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from launcher.children import Children
     from launcher.core.lifecycle import Exited
+    from launcher.protocols import Processes
     from launcher.stacks import Stacks
+
+_log = logging.getLogger(__name__)
 
 
 class Looks:
@@ -28,11 +33,12 @@ class Looks:
         if self._stacks is not None:
             self._stacks.tick(now)
 
-    def ask(self, living: Sequence[int]) -> None:
-        """Have these children show where they stand."""
+    def ask(self, children: Children, *, gently: bool = False) -> None:
+        """Have those children that live show where they stand; `gently` where nobody asked for it."""
         self._stacks = self._stacks or self._find()
         if self._stacks is not None:
-            self._stacks.ask(living)
+            stderr = dict(zip(children.pids, children.pumps[1::2], strict=True))
+            self._stacks.ask(children.living, children.rank, lambda pid: stderr[pid].tail, gently=gently)
 
     def exited(self, event: Exited, living: Sequence[int]) -> None:
         """Hear of the end of a child, whoever it is, and who lives on."""
@@ -45,3 +51,16 @@ class Looks:
         """End a look that is under way: its time would run out while we stand still."""
         if self._stacks is not None:
             self._stacks.over()
+
+
+def nobody() -> None:
+    """Stand for stacks that nobody shows."""
+
+
+def name_left(processes: Processes, pids: Sequence[int]) -> None:
+    """Say who of these children's families is still there after all, and what keeps each."""
+    from launcher.stacks.outside import left_behind  # noqa: PLC0415 - hardly any run gets here
+
+    for pid in pids:
+        for line in left_behind(processes, pid):
+            _log.warning("left behind: %s", line)

@@ -40,7 +40,8 @@ LOOK = 0.25
 class _Place:
     """One output's folder; several outputs of one place are one.
 
-    `put`: a marker of ours may be there. `blind`: it may not be seen who else is, which was told.
+    `put`: a marker of ours may be there. `blind`: it may not be seen who else is, which was told. `after`: who was cut
+    off there before us.
     """
 
     def __init__(self, output: Output, label: str) -> None:
@@ -48,6 +49,7 @@ class _Place:
         self.folder = output.target.folder
         self.at = rules.marker_at(self.folder, label)
         self.put = self.blind = False
+        self.after = ""
         self.told: set[str] = set()
 
 
@@ -136,6 +138,7 @@ class Occupancy:
         if verdict.rivals and refuses:
             raise rules.refusal(place.name, place.folder, verdict.rivals[0])
         self._warn(place, verdict)
+        place.after = next(map(rules.last_seen, verdict.cut_off), "")
         try:
             if refuses:
                 self._put(place, halted, claims=True)
@@ -261,7 +264,7 @@ class Occupancy:
     def _put(
         self, place: _Place, halted: Stopped, *, again: bool = True, claims: bool = False, ended: bool = False
     ) -> None:
-        marker = rules.renewed(self._mine, self._clock.now(), claims=claims, ended=ended)
+        marker = rules.renewed(self._mine, self._clock.now(), after=place.after, claims=claims, ended=ended)
         raw = rules.dump_marker(marker)
         place.put = True
 

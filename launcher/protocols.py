@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from launcher.core.answer import Answer
+    from launcher.core.container import Container, End
     from launcher.core.kin import Relative
     from launcher.core.lifecycle import Event
     from launcher.core.precheck import Room
@@ -240,4 +241,56 @@ class Study(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+        ...
+
+
+Sink = Callable[[bytes], object]
+"""Takes a piece of output, and may take its time."""
+Sinks = tuple[Sink, Sink]
+"""Those of stdout and stderr."""
+
+
+class Session(Protocol):
+    """A program beside the run in a container, at a terminal or not."""
+
+    def end(self) -> int | None:
+        """Its exit code, when all that it said is in its sinks; None as long as it goes on. Raises LauncherError."""
+        ...
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell it that its terminal has another size now."""
+        ...
+
+
+class Engine(Protocol):
+    """Where containers are run. Methods raise `LauncherError`; sinks and `woken` are called by threads."""
+
+    def make(self, wanted: Container) -> str:
+        """Make a container with its files in it; its id."""
+        ...
+
+    def start(self, container: str, sinks: Sinks, woken: Callable[[], object]) -> Callable[[], End | None]:
+        """Start it, every byte that it says to come; tells its end once there is one and all is said.
+
+        What is returned raises LauncherError where the engine is lost meanwhile; `woken` is called when to ask it.
+        """
+        ...
+
+    def signal(self, container: str, number: int) -> None:
+        """Send a signal to its first process, and wait for nothing; one that has ended is left alone."""
+        ...
+
+    def enter(
+        self,
+        container: str,
+        argv: Sequence[str],
+        size: tuple[int, int] | None,
+        sinks: Sinks,
+        woken: Callable[[], object],
+    ) -> Session:
+        """Run a program in it that reads our standard input, at a terminal of this size or at none."""
+        ...
+
+    def remove(self, container: str) -> None:
+        """Take it away with all that is its own, running or not; one that is gone is no error."""
         ...

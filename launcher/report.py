@@ -7,16 +7,18 @@ import json
 import logging
 import os
 import stat
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from launcher.core.errors import Exit, LauncherError, SpecError
+from launcher.core.errors import Exit
 from launcher.core.outcome import Outcome
-from launcher.core.record import Cause, Ended, Level, Memory, Spell, Staged, Synced
+from launcher.core.record import Attempt, Cause, Ended, Level, Memory, Spell, Staged, Synced
 from launcher.core.redact import mask, masked, redact, to_json
 from launcher.core.termination import termination_message
+from launcher.streams.segments import segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,10 +47,15 @@ class Report:
         self._limits: dict[str, int | None] | None = None
         self._log: dict[str, int] | None = None
         self._timeline: list[Spell] = []
+        self._attempts: list[Attempt] = []
+        self._segments = set(segments(plan.files.log))
+        self._gain: str | None = None
         self._started = clock.now()
         self._ended: str | None = None
         self._outcome: Outcome | None = None
         self._broken: set[str] = set()
+        self._writing = threading.Lock()
+        self.reproduced: object = None  # by what the run can be made again, told by whoever records it
         self._put(write_whole, plan.files.plan, to_json(self._plan, secrets))
         self._put(write_whole, plan.files.events, b"")
 
@@ -82,6 +89,27 @@ class Report:
     def process(self, entry: Ended) -> None:
         """Note a boot process that ended."""
         self._processes.append(entry)
+
+    def gained(self, words: str) -> None:
+        """Note how far the attempt that ended just now has come."""
+        self._gain = words
+
+    def again(self, outcome: Outcome, why: str) -> None:
+        """Note how an attempt ended that another one follows, and why. All of its log stands in segments by now."""
+        log = self._own_segments()
+        self._segments.update(log)
+        entry = Attempt(
+            exit_code=outcome.exit_code,
+            cause=outcome.cause,
+            started=self._started,
+            ended=self._clock.now(),
+            log=tuple(map(os.path.basename, log)),
+            processes=tuple(self._processes),
+            gain=self._gain,
+            again=why,
+        )
+        self._attempts.append(entry)
+        self._processes, self._gain, self._started = [], None, self._clock.now()
 
     def memory(self, before: Memory | None, after: Memory | None) -> None:
         """Note what the kernel counted before the boot processes began, and when they had ended."""
@@ -142,7 +170,8 @@ class Report:
 
     def write(self) -> None:
         """Replace run.json by what is known now."""
-        self._put(_write_making_room, self._plan.files.run_json, self._document())
+        with self._writing:
+            self._put(_write_making_room, self._plan.files.run_json, self._document())
 
     def _close_phase(self) -> None:
         if self._timeline and self._timeline[-1].ended is None:
@@ -176,10 +205,14 @@ class Report:
             "staged": self._staged,
             "synced": self._synced,
             "timeline": self._timeline,
-            "attempts": [self._attempt(outcome)],
-            "reproduce": None,
+            "attempts": [*self._attempts, self._attempt(outcome)],
+            "reproduce": self.reproduced,
         }
         return to_json(document, self._secrets)
+
+    def _own_segments(self) -> list[str]:
+        """The segments of the log that belong to this attempt, oldest first."""
+        return [each for each in reversed(segments(self._plan.files.log)) if each not in self._segments]
 
     def _attempt(self, outcome: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -187,6 +220,10 @@ class Report:
             "cause": outcome["cause"],
             "started": self._started,
             "ended": self._ended,
+            "log": [os.path.basename(each) for each in (*self._own_segments(), self._plan.files.log)],
+            "processes": self._processes,
+            "gain": self._gain,
+            "again": None,
         }
 
     def _put(self, how: Callable[[str, bytes], None], path: str, content: bytes) -> None:
@@ -206,19 +243,6 @@ def event_line(time: str, message: str, level: Level) -> bytes:
     source = "Task" if message.startswith("[") else "Job"
     line = {"time": time, "level": level, "message": message, "source": source}
     return (json.dumps(line, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
-
-
-def refusal(error: LauncherError) -> dict[str, Any]:
-    """The outcome of a job that was refused before there was a plan, as run.json has it."""
-    problems = [str(problem) for problem in error.problems] if isinstance(error, SpecError) else []
-    cause = Cause(code=error.code, message=str(error), action=error.action, evidence=tuple(problems))
-    phase: Literal["Abnormal", "Failed"] = "Abnormal" if error.exit_code == Exit.DEFECT else "Failed"
-    return as_document(Outcome(phase=phase, exit_code=error.exit_code, cause=cause))
-
-
-def as_document(outcome: Outcome) -> dict[str, Any]:
-    """What run.json says of a job that never began."""
-    return {"version": 1, **msgspec.to_builtins(outcome)}
 
 
 def write_whole(path: str, content: bytes) -> None:

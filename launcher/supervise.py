@@ -40,7 +40,8 @@ from launcher.core.lifecycle import (
 from launcher.core.lifecycle.deadlines import next_deadline, settle_by
 from launcher.core.lifecycle.decide import UNFINISHED, decide
 from launcher.core.outcome import Outcome, failure_of, outcome
-from launcher.looks import Looks
+from launcher.hurry import Hurry
+from launcher.looks import Looks, name_left, nobody
 from launcher.pool import StepThread
 from launcher.streams.drain import Drain
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from launcher.core.plan import Process
+    from launcher.core.standing import Standing
     from launcher.protocols import Clock, Processes
     from launcher.stacks import Stacks
     from launcher.streams.outlet import Outlet
@@ -60,16 +62,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def _nobody() -> None:
-    """Stand for stacks that nobody shows."""
-
-
 class Desk:
     """Where the main thread sits. Its methods are for the main thread alone, `hear` for every other.
 
     `stop_after`: seconds that the whole job may take, from now. `stacks` makes what shows where children stand, once
     somebody asks. `told` gets a sentence for the record. `outlets` are those among all sinks whose readers may be slow.
-    `serves`: what runs here does not end by itself. `listener` is called with the state whenever that has changed.
+    `serves`: what runs here does not end by itself. `listener` is called with the state whenever that has
+    changed, `shown` with where the boot processes stand.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Desk:
         *,
         stop_after: float | None = None,
         serves: bool = False,
-        stacks: Callable[[], Stacks | None] = _nobody,
+        stacks: Callable[[], Stacks | None] = nobody,
         told: Callable[[str], object] = _log.warning,
         outlets: Sequence[Outlet] = (),
     ) -> None:
@@ -97,6 +96,8 @@ class Desk:
         self._children = Children(processes, clock)
         self._heard: deque[Event] = deque()
         self.listener: Callable[[State], object] = bool
+        self.shown: Callable[[Standing], object] = bool
+        self.hurry = Hurry()
         self._cancel = threading.Event()
 
     @property
@@ -115,7 +116,11 @@ class Desk:
 
     def fail(self, error: LauncherError) -> None:
         """Note that a step failed that ran outside `during`, or whose result says so."""
-        self._decide(Finished(failure_of(error)), self._clock.monotonic())
+        self.heed(Finished(failure_of(error)))
+
+    def heed(self, event: Event) -> None:
+        """Take an event at once."""
+        self._decide(event, self._clock.monotonic())
 
     def hear(self, event: Event) -> None:
         """Take an event from any thread; it is decided upon where the main thread waits next, which is at once."""
@@ -202,18 +207,18 @@ class Desk:
     def _decide(self, event: Event, now: float) -> None:
         if isinstance(event, Exited):
             self._exited(event)
+        for told in self.hurry.foreseen(event, self._state):
+            self._decide(told, now)
         before = self._state
         self._state, actions = decide(before, event, now)
         if isinstance(event, Signalled) and self._state.signals > before.signals:
-            self._tell_budget(event.number, now)
+            left = (self._state.end_by or now) - now
+            _log.info("%s during %s: %.1f s until the end", Signals(event.number).name, before.phase.value, left)
         for action in actions:
             self._act(action)
         if self._state is not before:
+            self.hurry.changed(before, self._state, self._children.living)
             self.listener(self._state)
-
-    def _tell_budget(self, number: int, now: float) -> None:
-        left = (self._state.end_by or now) - now
-        _log.info("%s during %s: %.1f s until the end", Signals(number).name, self._state.phase.value, left)
 
     def _act(self, action: Action) -> None:
         match action:
@@ -225,8 +230,8 @@ class Desk:
                 self._cancel.set()
             case Suspend():
                 self._suspend()
-            case Dump():
-                self._looks.ask(self._children.living)
+            case Dump(gently=gently):
+                self._looks.ask(self._children, gently=gently)
             case Warn() | Expire():
                 self._tell_time(action)
             case Leave():
@@ -280,14 +285,7 @@ class Desk:
         while not self._state.left and self._children.signal(SIGKILL if Kill() in self._state.done else 0):
             self._attend_until(None)
         if self._state.left:
-            self._name_left()
-
-    def _name_left(self) -> None:
-        from launcher.stacks import left_behind  # noqa: PLC0415 - hardly any run gets here
-
-        for pid in self._children.pids:
-            for line in left_behind(self._processes, pid):
-                _log.warning("left behind: %s", line)
+            name_left(self._processes, self._children.pids)
 
     def _drain(self) -> None:
         drain = Drain(self._children.pumps, self._outlets, self._clock.monotonic())

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from launcher.core.devices import Devices
 from launcher.core.interpreter import Interpreter
+from launcher.core.origin import Origin
 from launcher.core.plan import Plan
-from launcher.protocols import Cache, Clock, Meter, Occupancy, Processes, Record, Store, Surroundings
+from launcher.protocols import Ask, Cache, Clock, Meter, Occupancy, Processes, Record, Store, Surroundings
+from launcher.senses import Senses
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
 from launcher.streams.screen import Screen
@@ -38,4 +41,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     owed: bool = False
     """Whether an earlier run here has trained and not put everything in its place."""
     surroundings: Callable[[], Surroundings] | None = None
+    hardware: Callable[[Ask], Devices] | None = None
+    """What this node's devices are like now, asked by the tools of their vendors."""
+    senses: Callable[[Plan], Senses] | None = None
+    """By what a training is watched for hanging."""
     interpreter: Interpreter | None = None
+    origin: Callable[[], Origin] | None = None
+    """What a run is made again by, as far as only the command line knows; None: it is not recorded."""

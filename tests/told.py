@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from launcher.core.devices import Devices
+from launcher.core.reproduce import Reproduce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,6 +136,10 @@ class Attempt(msgspec.Struct, **STRICT):
     cause: Why | None
     started: str
     ended: str
+    log: tuple[str, ...]
+    processes: tuple[Process, ...]
+    gain: str | None
+    again: str | None
 
 
 class Told(msgspec.Struct, **STRICT):
@@ -157,7 +162,7 @@ class Told(msgspec.Struct, **STRICT):
     synced: list[Synced]
     timeline: list[Spell]
     attempts: list[Attempt]
-    reproduce: None
+    reproduce: Reproduce | None
 
     @property
     def own_code(self) -> int | None:

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "Run a training job: stage, supervise, sync, report.",
     "search": "Find the best hyperparameters by many runs of one job.",
+    "local": "Run a job in a container on this machine's Docker.",
     "preview": "Show what run would do, and touch nothing.",
     "validate": "Check algorithm and job files.",
     "devices": "Show what this node has: devices, processors, memory.",
     "precheck": "Check this node before a job: devices, disks, limits, names, store.",
     "sync": "Put in place what a run could not.",
     "verify": "Check a finished output against its manifests.",
+    "kube": "Print the manifests that run a job in a cluster.",
+    "replay": "Run again what a run.json has recorded, and say what differs.",
     "explain": "Say why a run ended as it did, in words.",
 }
 

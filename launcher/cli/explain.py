@@ -42,6 +42,7 @@ class Labels(msgspec.Struct, frozen=True):
     put: str
     well: str
     unended: str
+    attempt: str
 
 
 _LABELS = {
@@ -56,6 +57,7 @@ _LABELS = {
         "put in place what is still on the node: ",
         "The run ended well, and every output is in its place.",
         "The run has not ended, or its launcher was killed; the last phase it came to: {phase}.",
+        "attempt {number} failed: {message} ({code})",
     ),
     "zh": Labels(
         "阶段：",
@@ -68,6 +70,7 @@ _LABELS = {
         "用以下命令保存仍在节点上的文件：",
         "运行正常结束，所有输出均已就位。",
         "运行尚未结束，或启动器被杀死；最后到达的阶段：{phase}。",
+        "第 {number} 次尝试失败：{message} ({code})",
     ),
 }
 
@@ -110,6 +113,7 @@ def _told(path: str, run: Run | None, cause: Cause | None, labels: Labels) -> It
             yield labels.unended.format(phase=run.timeline[-1].phase if run.timeline else "-")
         else:
             yield f"{labels.exit_code}{run.exit_code}"
+        yield from _earlier(run, labels)
     if cause is not None:
         yield f"{labels.cause}{cause.message} ({cause.code})"
         yield f"{labels.action}{cause.action}"
@@ -118,6 +122,13 @@ def _told(path: str, run: Run | None, cause: Cause | None, labels: Labels) -> It
             yield from (f"  {line}" for line in cause.evidence)
     if run is not None:
         yield from _not_saved(path, run, labels)
+
+
+def _earlier(run: Run, labels: Labels) -> Iterator[str]:
+    """How the attempts ended that others followed."""
+    for number, each in enumerate(run.attempts[:-1], 1):
+        if each.cause is not None:
+            yield labels.attempt.format(number=number, message=each.cause.message, code=each.cause.code)
 
 
 def _not_saved(path: str, run: Run, labels: Labels) -> Iterator[str]:

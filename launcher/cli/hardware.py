@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 
 def hardware(environ: Mapping[str, str]) -> Devices:
-    """The devices of this node, its processors and its memory. One vendor's fault never hides another's devices."""
+    """The devices of this node, its processors and its memory, before a run has processes of its own."""
+    with asked(environ) as ask:
+        return hardware_by(environ, ask)
+
+
+def hardware_by(environ: Mapping[str, str], ask: Ask) -> Devices:
+    """The same by somebody who asks the tools. One vendor's fault never hides another's devices."""
     from launcher.adapters.ascend import ascend
 
     vendors: tuple[tuple[str, Vendor], ...] = (("NVIDIA", nvidia), ("Ascend", ascend), ("AMD", amd))
-    with asked(environ) as ask:
-        told = [_told(name, vendor, environ, ask) for name, vendor in vendors]
+    told = [_told(name, vendor, environ, ask) for name, vendor in vendors]
     return node_devices([each for each in told if each is not None], Cgroup().limits())
 
 

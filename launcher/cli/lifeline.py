@@ -19,7 +19,7 @@ def end_with(parent: int) -> None:
     try:
         threading.Thread(target=_watch, args=(parent,), name="lifeline", daemon=True).start()
     except RuntimeError:
-        _log.warning("the node allows no more threads: this run would outlive the search that has started it")
+        _log.warning("the node allows no more threads: this run would outlive the launcher that has started it")
 
 
 def _watch(parent: int) -> None:

@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
-def load_job(request: Request, environ: Mapping[str, str], fetch: Callable[[str], bytes]) -> Completed:
-    """The whole job that a command line names. Raises SpecError, click.UsageError, or the store's error."""
-    name, data = _job_source(request, environ, fetch)
+def load_job(
+    request: Request,
+    environ: Mapping[str, str],
+    fetch: Callable[[str], bytes],
+    document: tuple[str, bytes] | None = None,
+) -> Completed:
+    """The whole job that a command line names, or that a document is which was read already (its name and bytes).
+
+    Raises SpecError, click.UsageError, or the store's error.
+    """
+    name, data = document or job_source(request, environ, fetch)
     wanted = request.algorithm or environ.get("LAUNCHER_ALGORITHMS")
     algorithms = load_algorithms(wanted, fetch) if wanted else []
     log = Log()
@@ -72,8 +80,8 @@ def _unreadable(path: str, error: OSError) -> LauncherError:
     )
 
 
-def _job_source(request: Request, environ: Mapping[str, str], fetch: Callable[[str], bytes]) -> tuple[str, bytes]:
-    """The name of the job's document, and its bytes."""
+def job_source(request: Request, environ: Mapping[str, str], fetch: Callable[[str], bytes]) -> tuple[str, bytes]:
+    """The name of the job's document, and its bytes. Raises as `load_job`."""
     place = request.job or environ.get("LAUNCHER_JOB", "")
     if not place:
         raise click.UsageError("No job. Give JOB (a file, - or an obs:// URL), or set LAUNCHER_JOB.")

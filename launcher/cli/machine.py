@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from launcher.cli.options import Request
+    from launcher.core.devices import Devices
     from launcher.core.settings import Settings
     from launcher.core.spec import Job
 
@@ -53,11 +55,14 @@ def gather(
         conda=os.path.isdir(layout.conda),
         termination=_termination(settings),
         report=absolute(request.report) if request.report else None,
-        devices=hardware(environ),
+        devices=devices_of(request, environ),
         topology=topology(job, environ, os.uname().nodename, request.flags, preview=preview),
         precheck=request.precheck,
         platform_args=request.platform_args,
         preview=preview,
+        rehearsal=request.rehearse,
+        unmounted=() if settings.staged else _unmounted(job, layout),
+        resume=request.resume_from,
     )
     user = (job.algorithm.environments if job.algorithm else None) or {}
     path = search_path(facts, layout, user)
@@ -66,6 +71,29 @@ def gather(
         interpreter=find_program(interpreters(facts, user), path),
         shell=find_program(("bash", "sh"), path),
     )
+
+
+def _unmounted(job: Job, layout: Layout) -> tuple[str, ...]:
+    """The job's volumes that are not there. What is mounted is not touched: a dead server would hold us for good."""
+    wanted = {layout.at(each.path): each.path for each in (job.spec.volumes if job.spec else ())}
+    if not wanted:
+        return ()
+    mounted: set[str] = set()
+    with suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as table:
+        mounted = {line.split(" ")[1].replace("\\040", " ") for line in table}
+    return tuple(path for place, path in wanted.items() if place not in mounted and not os.path.isdir(place))
+
+
+def devices_of(request: Request, environ: Mapping[str, str]) -> Devices:
+    """The devices of this node; in a rehearsal those that are made up for it, and no driver is asked."""
+    if not request.rehearse:
+        return hardware(environ)
+    from launcher.cli.rehearse import fake_hardware
+    from launcher.core.rehearsal import shared
+
+    if request.fake_devices is None:
+        return shared(hardware(environ), request.flags.nodes or 1)
+    return fake_hardware(request.fake_devices, environ)
 
 
 def waits(job: Job, facts: Facts) -> bool:
@@ -87,6 +115,10 @@ def meet(job: Job, facts: Facts) -> Facts:
     facts = msgspec.structs.replace(facts, topology=here, network=network)
     if not _wants_ranks(job, facts):
         return facts
+    if preview and facts.rehearsal:
+        from launcher.cli.rehearse import future_table
+
+        return msgspec.structs.replace(facts, rank_table=future_table(facts))
     from launcher.cli.ranktables import rank_table
 
     cards = flavor_cards(job) if preview and facts.devices.type == "CPU" else facts.devices.count

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(name="precheck")
 @job_options
-@click.option("--json", "as_json", is_flag=True, help="All items as a JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="All items as a JSON list: name, state, said, action, cause.")
 def command(as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click passes by name
     """Check this node before a job: names, disks, limits, devices; with JOB its engine, wheels, store and clock too.
 
@@ -87,14 +87,13 @@ def _of_job(wanted: Request, environ: Mapping[str, str]) -> tuple[Iterator[Item]
 def _of_node(wanted: Request, environ: Mapping[str, str]) -> Iterator[Item]:
     from launcher.adapters.clock import SystemClock
     from launcher.adapters.surroundings import System
-    from launcher.cli.hardware import hardware
-    from launcher.cli.machine import absolute
+    from launcher.cli.machine import absolute, devices_of
     from launcher.core.settings import read_settings
     from launcher.precheck import node_items
 
     return node_items(
         read_settings(environ).checks,
-        hardware(environ),
+        devices_of(wanted, environ),
         surroundings=System(),
         clock=SystemClock(),
         stopped=lambda: False,

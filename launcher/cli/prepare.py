@@ -73,7 +73,14 @@ def _prepare(request: Request, environ: Mapping[str, str], own: tuple[str, ...],
     if searched is not None:
         from launcher.core.search.trialjob import nodes_told, single
 
-        nodes = nodes_told(completed.job, environ, request.flags)
+        if request.resume_from is not None:
+            raise PlanError(
+                "--resume-from: each trial of a search begins anew, with an output of its own",
+                code="nothing-to-resume",
+                action="Leave it out: a search goes on by itself when it is started again. Or take auto_search away.",
+                exit_code=Exit.USAGE,
+            )
+        nodes = 1 if request.rehearse else nodes_told(completed.job, environ, request.flags)
         completed = msgspec.structs.replace(completed, job=single(completed.job))
         request, environ = alone(request, environ)
     facts = gather(completed.job, request, environ, settings, opened.facts, preview=preview)

@@ -37,8 +37,15 @@ def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001 - click pass
     from launcher.cli import result, say
     from launcher.cli.prepare import prepare
 
-    ready = prepare(request(dict(os.environ), options), dict(os.environ), preview=True)
-    plan = redact(_with_search(ready), ready.secrets)
+    environ, pending = dict(os.environ), tuple[str, ...]()
+    asked = request(environ, options)
+    if asked.rehearse:
+        from launcher.cli.rehearse import previewed
+
+        asked, environ, pending = previewed(asked, environ)
+    ready = prepare(asked, environ, preview=True)
+    plan = _with_search(ready)
+    plan = redact(replace(plan, pending=(*plan.pending, *pending)), ready.secrets)
     if as_json:
         result(to_json(plan, ready.secrets).decode())
         return
@@ -169,5 +176,8 @@ def _channels(plan: Plan) -> Iterator[str]:
         yield f"  from     {source.source.url}"
     for target in plan.outputs:
         before = ", downloaded before the start" if target.predownload else ""
+        resumed = plan.resilience.resume if target is plan.outputs[0] else None
         yield f"output     {target.name} ({target.description}): {target.path}"
         yield f"  to       {target.target.url} every {target.period:g} s and at the end{before}"
+        if resumed and resumed.rstrip("/") != target.target.url.rstrip("/"):
+            yield f"  resumes  from {resumed}"

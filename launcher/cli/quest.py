@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from functools import partial
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from launcher.cli.again import again
 from launcher.cli.leftovers import clear_leftovers
 from launcher.cli.machine import absolute
 from launcher.cli.studies import PLACE, file_of, join, named, passwords
@@ -102,9 +102,9 @@ def quest_of(ready: Ready, request: Request, wishes: Wishes) -> tuple[Ready, Que
         whole=ready.whole,
         job=ready.job,
         lanes=found,
-        command=(sys.executable, "-m", "launcher", "run"),
+        command=again("run"),
         store=_store(request.store),
-        options=_options(plan),
+        options=(*_options(plan), *_rehearsal(request)),
         environ=_settings(ready.environ, plan),
         roots=f"{home}/{FOLDER}",
         results=results,
@@ -164,6 +164,14 @@ def _options(plan: Plan) -> tuple[str, ...]:
     """What else stands behind a trial's job: less time to end than this launcher has."""
     grace = max(0.0, plan.grace - reserve(plan.grace) - MARGIN_S)
     return ("--grace", f"{grace:g}", "--no-precheck", "--quiet")
+
+
+def _rehearsal(request: Request) -> tuple[str, ...]:
+    if not request.rehearse:
+        return ()
+    from launcher.cli.rehearse import for_trials
+
+    return for_trials(request)
 
 
 def _settings(environ: Mapping[str, str], plan: Plan) -> dict[str, str]:

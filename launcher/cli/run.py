@@ -19,13 +19,15 @@ from launcher.adapters.cgroup import Cgroup
 from launcher.adapters.clock import SystemClock
 from launcher.adapters.process import SystemProcesses
 from launcher.adapters.roll import Roll
-from launcher.cli import say
+from launcher.aside import Aside
+from launcher.cli import say, views
 from launcher.cli.claim import Claim
 from launcher.cli.interrupts import Interrupted, interruptible
 from launcher.cli.leftovers import clear_leftovers, owes
 from launcher.cli.machine import TERMINATION_LOG, absolute, find_program
 from launcher.cli.occupied import sign
 from launcher.cli.options import job_options, request
+from launcher.cli.origin import origin_of
 from launcher.cli.prepare import Ready, need_store, prepare
 from launcher.core.errors import Exit, LauncherError
 from launcher.core.interpreter import Interpreter
@@ -36,12 +38,13 @@ from launcher.core.termination import termination_message
 from launcher.job import Train
 from launcher.job import run as run_job
 from launcher.protocols import Cache
-from launcher.report import as_document, refusal, write_where_asked, write_whole
+from launcher.report import write_where_asked, write_whole
 from launcher.streams.lines import ServiceLog
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
 from launcher.streams.screen import Screen, screen
 from launcher.supervise import Desk
+from launcher.unbegun import as_document, refusal
 from launcher.world import World
 
 if TYPE_CHECKING:
@@ -49,26 +52,49 @@ if TYPE_CHECKING:
 
     from launcher.cli.quest import Wishes
     from launcher.core.plan import Plan
-    from launcher.protocols import Record, Surroundings
+    from launcher.protocols import Record
 
 
 @click.command(name="run")
 @job_options
+@click.option(
+    "--hold", is_flag=True, help="Stop before the boot file: say how to enter, wait for SIGTERM, save outputs."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors of the launcher's own.")
 @click.option("-v", "--verbose", is_flag=True, help="Everything.")
-def command(quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 - click passes options by name
+def command(hold: bool, quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: FBT001 - click passes options by name
     """Run a training job: download code and inputs, run the boot file, put outputs and logs in their place.
 
     \b
     Example:
       launcher run job.json --store ./store --root ./root --set lr=0.01
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
-    return start(options, quiet=quiet, verbose=verbose)
+    return start(options, quiet=quiet, verbose=verbose, hold=hold)
 
 
-def start(options: dict[str, Any], *, quiet: bool, verbose: bool, wishes: Wishes | None = None) -> int:
+def start(
+    options: dict[str, Any], *, quiet: bool, verbose: bool, hold: bool = False, wishes: Wishes | None = None
+) -> int:
     """Run the job of a command line, or search where it says so; with `wishes` it must be a search."""
-    environ = dict(os.environ)
+    here = partial(_start, quiet=quiet, verbose=verbose, hold=hold, wishes=wishes)
+    if not options["rehearse"]:
+        return here(options, dict(os.environ))
+    from launcher.cli.rehearse import rehearsed
+
+    single = "--hold" if hold else "a search" if wishes is not None else None
+    return rehearsed({**options, "verbose": verbose, "quiet": quiet}, dict(os.environ), here, single=single)
+
+
+def _start(
+    options: dict[str, Any],
+    environ: dict[str, str],
+    *,
+    quiet: bool,
+    verbose: bool,
+    hold: bool,
+    wishes: Wishes | None,
+) -> int:
+    """Run one node's part of it."""
     err = Outlet(2, "stderr")
     terminal = None if quiet or sys.stderr is None else screen(err, 2, environ, sys.stderr.encoding)
     lines = ServiceLog(terminal or err)
@@ -78,7 +104,7 @@ def start(options: dict[str, Any], *, quiet: bool, verbose: bool, wishes: Wishes
     claim = Claim()
     try:
         with interruptible():
-            begun = _begin(dict(options), environ, claim, wishes)
+            begun = _begin(dict(options), environ, claim, wishes, hold=hold)
     except Interrupted as stop:
         ended = never_began(stop.number)
         _leave_word(options, environ, claim, as_document(ended))
@@ -105,7 +131,7 @@ def _carried_out(begun: _Begun, lines: ServiceLog, shown: tuple[Outlet, Screen |
             _end_with(begun.ready.settings.parent)
         world = World(
             store=begun.ready.store,
-            processes=processes,
+            processes=Aside(processes),
             clock=clock,
             meter=Cgroup(),
             environ=roll.marked({name: value for name, value in environ.items() if not name.startswith("LAUNCHER_")}),
@@ -118,8 +144,11 @@ def _carried_out(begun: _Begun, lines: ServiceLog, shown: tuple[Outlet, Screen |
             cache=begun.cache,
             occupancy=partial(sign, begun.ready.store, clock) if begun.signs else _unsigned,
             owed=begun.owed,
-            surroundings=_surroundings,
+            surroundings=views.surroundings,
+            hardware=None if begun.made_up else partial(views.devices, environ),
+            senses=partial(views.senses, environ),
             interpreter=begun.interpreter,
+            origin=partial(origin_of, begun.ready.whole, environ),
         )
         gc.freeze()  # what the start has made stays; only the job's own is looked through
         gc.enable()
@@ -143,17 +172,12 @@ def _said(ended: Outcome, secrets: Sequence[str]) -> int:
     return exit_code(ended)
 
 
-def _surroundings() -> Surroundings:
-    from launcher.adapters.surroundings import System
-
-    return System()
-
-
 class _Begun(Struct, frozen=True, kw_only=True):
     """The plan, every secret there is, the job's log, and whether an earlier run's outputs still wait.
 
     `interpreter` is what the boot file's says of itself, where a pre-check asks for it. `instead` is what `job.run`
     does in place of running the boot processes, for a search; `signs`: nobody else may write to the outputs meanwhile.
+    `made_up`: its devices are a rehearsal's.
     """
 
     ready: Ready
@@ -164,14 +188,19 @@ class _Begun(Struct, frozen=True, kw_only=True):
     interpreter: Interpreter | None
     instead: tuple[Train, type[Desk]] | tuple[()] = ()
     signs: bool = True
+    made_up: bool = False
 
 
-def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim, wishes: Wishes | None) -> _Begun:
+def _begin(
+    options: dict[str, Any], environ: dict[str, str], claim: Claim, wishes: Wishes | None, *, hold: bool
+) -> _Begun:
     """Decide, and make the log's folder this launcher's alone and clean."""
     asked = request(environ, options)
     ready, signs = prepare(asked, environ), True
     instead: tuple[Train, type[Desk]] | tuple[()] = ()
-    if wishes is not None or ready.searched is not None:
+    if hold:
+        ready, instead = _holding(ready, environ)
+    elif wishes is not None or ready.searched is not None:
         from launcher.cli.quest import searching
 
         ready, instead, signs = searching(ready, asked, wishes)
@@ -196,7 +225,20 @@ def _begin(options: dict[str, Any], environ: dict[str, str], claim: Claim, wishe
         interpreter=_interpreter(ready, environ) if ready.plan.precheck else None,
         instead=instead,
         signs=signs,
+        made_up=asked.fake_devices is not None,
     )
+
+
+def _holding(ready: Ready, environ: Mapping[str, str]) -> tuple[Ready, tuple[Train, type[Desk]]]:
+    """A run that holds before its boot file; of a search, it is a trial with the job's own values."""
+    from launcher.hold import Bench
+    from launcher.hold import hold as wait
+
+    if ready.searched is not None:
+        told = "the job is to be searched; it is held as one run with the values that stand in the job"
+        ready = replace(ready, plan=replace(ready.plan, warnings=(*ready.plan.warnings, told)))
+    unset = tuple(sorted(name for name in environ if name.startswith("LAUNCHER_")))
+    return ready, (partial(wait, unset=unset), Bench)
 
 
 def _reopen(plan: Plan) -> None:

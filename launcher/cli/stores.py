@@ -71,9 +71,14 @@ def open_store(named: str | None, environ: Mapping[str, str], settings: Settings
     endpoint = named or environ.get("S3_ENDPOINT", "")
     if not endpoint:
         return Opened()
-    if "://" not in endpoint:
-        endpoint = f"{'http' if environ.get('S3_USE_HTTPS') == '0' else 'https'}://{endpoint}"
-    return _object_store(endpoint.rstrip("/"), environ, settings)
+    return _object_store(with_scheme(endpoint, environ).rstrip("/"), environ, settings)
+
+
+def with_scheme(endpoint: str, environ: Mapping[str, str]) -> str:
+    """An endpoint as a URL; one that names no scheme is spoken to by https, unless S3_USE_HTTPS=0."""
+    return (
+        endpoint if "://" in endpoint else f"{'http' if environ.get('S3_USE_HTTPS') == '0' else 'https'}://{endpoint}"
+    )
 
 
 def _directory(named: str) -> Opened:

@@ -14,7 +14,7 @@ from launcher.core.keys import nearest
 from launcher.core.parse.cursor import At, shown
 from launcher.core.patterns import MOST, wrong_pattern
 from launcher.core.plan import Patterns
-from launcher.core.settings import names
+from launcher.core.settings import SWITCH, Switch, names, wrong_step_pattern
 from launcher.core.urls import BUCKET
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LONGEST_LIST = 4096
 """Characters of a list of patterns: they are asked of each of a million files."""
 _SHARE = re.compile(r"0?\.[0-9]{1,9}|0|1|1\.0{1,9}")
 
-Kind = Literal["patterns", "true|false", "share", "buckets"]
+Kind = Literal["patterns", "true|false", "share", "buckets", "auto|on|off", "expression"]
 Of = Literal["any channel", "an input", "the job"]
 
 
@@ -72,6 +72,25 @@ TABLE = (
         of="the job",
         meaning="As `LAUNCHER_DATASET_BUCKETS`, for this job.",
     ),
+    Annotation(name=f"{OURS}hang", kind="auto|on|off", of="the job", meaning="As `LAUNCHER_HANG`, for this job."),
+    Annotation(
+        name=f"{OURS}checkpoints",
+        kind="patterns",
+        of="the job",
+        meaning="Patterns of those files of the outputs that are checkpoints [their usual names: `*.pt`, `*.ckpt` …].",
+    ),
+    Annotation(
+        name=f"{OURS}step-pattern",
+        kind="expression",
+        of="the job",
+        meaning="As `LAUNCHER_STEP_PATTERN`, for this job.",
+    ),
+    Annotation(
+        name=f"{OURS}preemption-notice",
+        kind="true|false",
+        of="the job",
+        meaning="As `LAUNCHER_PREEMPTION_NOTICE`, for this job.",
+    ),
 )
 
 FORMS: dict[Kind, str] = {
@@ -79,6 +98,8 @@ FORMS: dict[Kind, str] = {
     "true|false": "`true` or `false`",
     "share": "a share from 0 to 1",
     "buckets": "names of buckets, separated by commas",
+    "auto|on|off": "`auto`, `on` or `off`",
+    "expression": "a regular expression with a group",
 }
 """What the text of an annotation may be, in words."""
 
@@ -90,6 +111,10 @@ class JobSettings(Record, frozen=True, kw_only=True):
     extract: frozenset[str] = frozenset()
     dataset_missing: float | None = None
     dataset_buckets: tuple[str, ...] | None = None
+    hang: Switch | None = None
+    checkpoints: tuple[str, ...] = ()
+    step: str | None = None
+    notice: bool | None = None
 
     def patterns_of(self, channel: str) -> Patterns:
         """Which files of a channel count."""
@@ -114,16 +139,21 @@ def read_annotations(
     said = [_said(name, text, log) for name, text in annotations.items() if name.startswith(OURS)]
     known = [each for each in said if each is not None and _is_of_the_job(each, inputs, outputs)]
     lists = {(each.setting.name, each.channel): _patterns(each.at) for each in known if each.setting.kind == "patterns"}
-    include, exclude = (setting.name for setting in TABLE[:2])
-    of_job = {each.setting.kind: each.at for each in known if each.setting.of == "the job"}
+    include, exclude, extract = (setting.name for setting in TABLE[:3])
+    of_job = {each.setting.name.removeprefix(OURS): each.at for each in known if each.setting.of == "the job"}
     return JobSettings(
         patterns={
             channel: Patterns(include=lists.get((include, channel), ()), exclude=lists.get((exclude, channel), ()))
-            for _, channel in lists
+            for name, channel in lists
+            if name in (include, exclude)
         },
-        extract=frozenset(each.channel for each in known if each.setting.kind == "true|false" and _truth(each.at)),
-        dataset_missing=_share(of_job["share"]) if "share" in of_job else None,
-        dataset_buckets=_buckets(of_job["buckets"]) if "buckets" in of_job else None,
+        extract=frozenset(each.channel for each in known if each.setting.name == extract and _truth(each.at)),
+        dataset_missing=_share(of_job["dataset-missing"]) if "dataset-missing" in of_job else None,
+        dataset_buckets=_buckets(of_job["dataset-buckets"]) if "dataset-buckets" in of_job else None,
+        hang=_switch(of_job["hang"]) if "hang" in of_job else None,
+        checkpoints=lists.get((f"{OURS}checkpoints", ""), ()),
+        step=_expression(of_job["step-pattern"]) if "step-pattern" in of_job else None,
+        notice=_truth(of_job["preemption-notice"]) if "preemption-notice" in of_job else None,
     )
 
 
@@ -176,6 +206,20 @@ def _truth(at: At) -> bool:
     if at.value.lower() not in ("true", "false"):
         at.expected("true or false")
     return bool(at.value.lower() == "true")
+
+
+def _switch(at: At) -> Switch | None:
+    found = next((each for each in SWITCH if each == at.value.lower()), None)
+    if found is None:
+        at.expected("auto, on or off")
+    return found
+
+
+def _expression(at: At) -> str | None:
+    wrong = wrong_step_pattern(at.value)
+    if wrong:
+        at.wrong(wrong)
+    return None if wrong else str(at.value)
 
 
 def _share(at: At) -> float | None:

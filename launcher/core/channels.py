@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from launcher.core.errors import Exit, PlanError, Problem, SpecError
 from launcher.core.layout import Layout, nested
 from launcher.core.parse.cursor import Log
@@ -56,13 +58,13 @@ def channel_inputs(algorithm: JobAlgorithm, layout: Layout, facts: Facts, own: J
 
 
 def channel_outputs(
-    algorithm: JobAlgorithm, layout: Layout, language: str, own: JobSettings | None
+    algorithm: JobAlgorithm, layout: Layout, facts: Facts, own: JobSettings | None
 ) -> tuple[Output, ...]:
     """The outputs in the order of the job. Raises PlanError for a job that was not completed."""
-    return tuple(
+    made = tuple(
         Output(
             name=each.name,
-            description=each.description or OUTPUT_DESCRIPTION[language],
+            description=each.description or OUTPUT_DESCRIPTION[facts.settings.language],
             field=f"outputs[{index}].remote.obs.obs_url",
             target=_place(each.remote.obs.obs_url if each.remote and each.remote.obs else None).folder,
             path=layout.output(each.name, index, each.local_dir),
@@ -72,6 +74,31 @@ def channel_outputs(
         )
         for index, each in enumerate(algorithm.outputs)
     )
+    return made if facts.resume is None else _resumed(made, facts.resume)
+
+
+def _resumed(outputs: tuple[Output, ...], url: str) -> tuple[Output, ...]:
+    """The outputs of a job that goes on from a place: the output's own is the same as its predownload."""
+    place = parse_location(url).folder
+    if not outputs:
+        raise PlanError(
+            f"--resume-from {url}: the job has no output, whose folder would be filled from there",
+            code="nothing-to-resume",
+            action="Give the job an output (its training reads the checkpoints there), or bring them as an input.",
+            exit_code=Exit.USAGE,
+        )
+    first = outputs[0]
+    if place == first.target:
+        return (replace(first, predownload=True), *outputs[1:])
+    if first.target.bucket == place.bucket and first.target.key.startswith(place.key):
+        raise PlanError(
+            f"--resume-from {url}: the output {first.name} lies within it, {first.target.url}; each run would bring "
+            "its own output into itself",
+            code="resume-from-above",
+            action="Name the folder of one run, or of one checkpoint.",
+            exit_code=Exit.USAGE,
+        )
+    return outputs
 
 
 def _place(url: str | None) -> Location:

@@ -66,7 +66,7 @@ def shortfalls(job: Job, devices: Devices) -> tuple[str, ...]:
     if cores is not None and devices.cpus < cores:
         found.append(f"the job's flavor has {_processors(cores)}; this node may use {devices.cpus:g}")
     memory = info.memory
-    wanted = _bytes(memory) if memory else None
+    wanted = size_bytes(memory) if memory else None
     if memory and wanted is not None and devices.memory_bytes is not None and devices.memory_bytes < wanted:
         found.append(
             f"the job's flavor has {memory.size} {memory.unit} of memory; "
@@ -114,13 +114,13 @@ def _is_kind(allowed: Collection[str], devices: Devices) -> bool:
 
 
 def _unmet_flavor(job: Job, devices: Devices) -> Iterator[str]:
-    for kind, cards in _flavor_wants(job):
+    for kind, cards in flavor_wants(job):
         flavor = f"the job's flavor has {kind}" + (f" ({cards})" if cards else "")
         if not _is_kind((kind,), devices) or (devices.count or 0) < (cards or 1):
             yield f"{flavor}; this node has {here(devices)}"
 
 
-def _flavor_wants(job: Job) -> Iterator[tuple[str, int | None]]:
+def flavor_wants(job: Job) -> Iterator[tuple[str, int | None]]:
     """The kinds of accelerators that the flavor has, each with how many; None: it has some."""
     detail = flavor_detail(job)
     if detail is None:
@@ -133,7 +133,8 @@ def _flavor_wants(job: Job) -> Iterator[tuple[str, int | None]]:
             yield kind, None
 
 
-def _bytes(size: FlavorSize) -> int | None:
+def size_bytes(size: FlavorSize) -> int | None:
+    """A size of a flavor; None where it is not told, or in a unit that nobody knows."""
     unit = _UNITS.get((size.unit or "").upper())
     return None if size.size is None or unit is None else size.size * unit
 

@@ -33,6 +33,7 @@ class Scene(Record, frozen=True, kw_only=True):
     per_node: int = 1
     code_url: str | None = None
     prechecked: bool = False
+    notice: str | None = None
 
     @property
     def nodes(self) -> int:
@@ -222,6 +223,16 @@ TABLE: tuple[Variable, ...] = (
         name="MA_DETECT_TRAIN_INJECT_CODE",
         meaning="pre-check on (1) or off",
         value=lambda scene: str(int(scene.prechecked)),
+    ),
+    Variable(
+        name="MA_REHEARSAL",
+        meaning="1 in a rehearsal (`launcher run --rehearse`), whose devices may be made up; else not set",
+        value=lambda scene: "1" if scene.facts.rehearsal else None,
+    ),
+    Variable(
+        name="MA_LAUNCHER_NOTICE",
+        meaning="the file that tells of a preemption once there is one, where the job or the node asks for it",
+        value=lambda scene: scene.notice,
     ),
     Variable(name="MA_INPUTS", meaning="input channels as JSON", value=_inputs),
     Variable(name="MA_OUTPUTS", meaning="output channels as JSON", value=_outputs),

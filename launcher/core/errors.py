@@ -23,6 +23,8 @@ class Exit(IntEnum):
     NODE = 71
     NOT_SAVED = 73
     REFUSED = 77
+    HUNG = 121
+    NO_PROGRESS = 122
     AUTO_STOP = 124
     CANNOT_EXECUTE = 126
     NOT_FOUND = 127

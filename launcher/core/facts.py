@@ -39,7 +39,8 @@ class Facts(Record, frozen=True, kw_only=True):
     None for a job of one node, and in a preview where worker-0's name does not resolve; `rank_table` is None where no
     engine wants one, and in a preview where it is not completed. `precheck` and `platform_args` are the command line's
     (`--precheck`, `--no-platform-args`), `precheck` None where it says nothing. `preview`: the plan is only shown, so
-    that what nobody but a cluster can tell is `pending` in it instead of an error.
+    that what nobody but a cluster can tell is `pending` in it instead of an error. `rehearsal`: this machine plays a
+    cluster's nodes. `unmounted` are folders of the job's volumes that are not there. `resume` is `--resume-from`.
     """
 
     environ: Mapping[str, str]
@@ -61,3 +62,6 @@ class Facts(Record, frozen=True, kw_only=True):
     precheck: bool | None = None
     platform_args: bool = True
     preview: bool = False
+    rehearsal: bool = False
+    unmounted: tuple[str, ...] = ()
+    resume: str | None = None

@@ -54,7 +54,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """Read a manifest; raises ValueError with a sentence about what is wrong with it."""
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a manifest: {error}") from error
     wrong = _wrong(manifest)
     if wrong:

@@ -53,7 +53,8 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
     """One run that writes to an output. Times are RFC 3339, `every` is seconds, `token` is this start's alone.
 
-    `claims`: it has just come and looks whether others have, too. `ended`: it is over, but may not delete.
+    `claims`: it has just come and looks whether others have, too. `ended`: it is over, but may not delete. `after` is
+    the run whose place it took, and which had not ended well.
     """
 
     version: Literal[1] = 1
@@ -69,6 +70,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     every: Annotated[float, msgspec.Meta(gt=0, le=600)]
     claims: bool = False
     ended: bool = False
+    after: Text = ""
 
 
 _DECODER = msgspec.json.Decoder(Marker)
@@ -84,10 +86,14 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the markers of an output say: who is in the way, who has gone without a word, and what is strange."""
+    """What the markers of an output say: who is in the way, who has gone without a word, and what is strange.
+
+    `cut_off` are those who have not ended well, an earlier attempt of this worker among them.
+    """
 
     rivals: tuple[Rival, ...] = ()
     gone: tuple[Marker, ...] = ()
+    cut_off: tuple[Marker, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -113,9 +119,14 @@ def dump_marker(marker: Marker) -> bytes:
     return msgspec.json.encode(marker) + b"\n"
 
 
-def renewed(marker: Marker, now: str, *, claims: bool = False, ended: bool = False) -> Marker:
+def renewed(marker: Marker, now: str, *, after: str = "", claims: bool = False, ended: bool = False) -> Marker:
     """The same marker, of now."""
-    return msgspec.structs.replace(marker, beat=now, claims=claims, ended=ended)
+    return msgspec.structs.replace(marker, beat=now, claims=claims, ended=ended, after=after)
+
+
+def last_seen(marker: Marker) -> str:
+    """Name a run that has not ended well, as a marker can hold it."""
+    return f"{described(marker)}, last sign of it {marker.beat}"[:255]
 
 
 def parse_marker(raw: bytes, relative: str) -> Marker:
@@ -171,7 +182,7 @@ def judge(markers: Iterable[Marker], mine: Marker, now: float, alive_here: Calla
     The same job is no rival: its other workers write beside this one, and an earlier attempt of this worker is taken
     over, unless its process is seen to run here.
     """
-    rivals, gone, remarks = [], [], []
+    rivals, gone, cut_off, remarks = [], [], [], []
     for other in markers:
         alive = None if other.owner is None else alive_here(other.owner)
         standing = _standing(other, mine, now, alive=alive)
@@ -179,12 +190,14 @@ def judge(markers: Iterable[Marker], mine: Marker, now: float, alive_here: Calla
             rivals.append(Rival(marker=other, sure=alive is True, until=_until(other)))
         elif standing in ("gone", "silent"):
             gone.append(other)
+        if standing in ("gone", "silent", "earlier") and not other.ended:
+            cut_off.append(other)
         remark = _REMARKS.get(standing)
         if remark:
             remarks.append(remark.format(name=described(other), beat=other.beat))
         if standing == "rival" and seconds(other.beat) > now + SKEW:
             remarks.append(f"{described(other)} is from the future, {other.beat}: a clock is wrong")
-    return Verdict(rivals=tuple(rivals), gone=tuple(gone), remarks=tuple(remarks))
+    return Verdict(rivals=tuple(rivals), gone=tuple(gone), cut_off=tuple(cut_off), remarks=tuple(remarks))
 
 
 def described(marker: Marker) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from signal import Signals
+from signal import SIGTERM, Signals
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from launcher.core.errors import Exit
 from launcher.core.lifecycle import Failure, PeerEnded, State, Stop
+from launcher.core.lifecycle.troubles import may_begin_again
 from launcher.core.record import Cause
 
 if TYPE_CHECKING:
     from launcher.core.errors import LauncherError
 
+replace = msgspec.structs.replace
+
 UNEXPLAINED = ("boot-failed", "boot-killed")
 """What is known of a boot process that failed before anybody has looked for the cause: that it ended, or was ended."""
+
+
+_BY_SIGTERM = 128 + SIGTERM
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,12 +36,16 @@ def outcome(state: State) -> Outcome:
     """How the run ended. Failure is the default: what did not finish is a defect, never a success."""
     if state.running:
         return _UNFINISHED
+    if state.given_up is not None and may_begin_again(replace(state, given_up=None)):
+        return _failed(state.given_up.exit_code, state.given_up.cause)
     if state.boot_code is None:
         return _before_training(state)
     if state.stopped is not None:
         return _stopped(state, state.stopped)
     if state.boot_code != 0:
-        return Outcome(phase="Failed", exit_code=state.boot_code, cause=_lost(state) or boot_failure(state))
+        return _left(state) or Outcome(
+            phase="Failed", exit_code=state.boot_code, cause=_lost(state) or boot_failure(state)
+        )
     if state.serves and not state.over:
         return Outcome(phase="Failed", exit_code=Exit.NODE, cause=_server_ended(state))
     if state.failure is not None:
@@ -83,6 +93,8 @@ def _stopped(state: State, stop: Stop) -> Outcome:
     if stop.why == "peer" and state.peer is not None:
         return _ended_by_a_peer(state, state.peer)
     evidence = () if state.failure is None else (state.failure.cause.message,)
+    if stop.why == "hang" and state.hung is not None:
+        return _failed(Exit.HUNG, replace(state.hung, evidence=(*state.hung.evidence, *evidence)))
     if stop.why == "auto-stop":
         ended = _how_far(state)
         cause = Cause(
@@ -96,11 +108,14 @@ def _stopped(state: State, stop: Stop) -> Outcome:
     if state.trials:
         return _search_stopped(name, 128 + stop.number, evidence)
     if state.boot_code is None:
-        message = f"{name} came before the boot process started."
+        once_more = "" if state.attempt == 1 else f" for attempt {state.attempt}"
+        message = f"{name} came before the boot process started{once_more}."
     else:
         message = f"{name} interrupted the training; {_how_it_ended(state)}."
     action = "Start the job again if it was not stopped on purpose."
     cause = Cause(code="interrupted", message=message, action=action, evidence=evidence)
+    if state.announced is not None and stop.number == SIGTERM:
+        cause = replace(state.announced, message=f"{state.announced.message} {message}", evidence=evidence)
     return Outcome(phase="Terminated", exit_code=state.boot_code or 128 + stop.number, cause=cause)
 
 
@@ -124,10 +139,19 @@ def _ended_by_a_peer(state: State, peer: PeerEnded) -> Outcome:
     """A node without which there is no training ends this one as it ended itself."""
     here = () if state.boot_code is None else (f"Here {_how_it_ended(state)}.",)
     own = () if state.failure is None else (state.failure.cause.message,)
-    cause = msgspec.structs.replace(peer.failure.cause, evidence=(*peer.failure.cause.evidence, *here, *own))
+    cause = replace(peer.failure.cause, evidence=(*peer.failure.cause.evidence, *here, *own))
     if peer.stopped:
         return Outcome(phase="Terminated", exit_code=peer.failure.exit_code or Exit.DEFECT, cause=cause)
     return _failed(peer.failure.exit_code, cause)
+
+
+def _left(state: State) -> Outcome | None:
+    """A training that was told of a preemption and ends as if by SIGTERM has left for it, before anybody asked."""
+    if state.announced is None or state.boot_code != _BY_SIGTERM:
+        return None
+    message = f"{state.announced.message} The training left for it; {_how_it_ended(state)}."
+    cause = replace(state.announced, message=message, evidence=_beside(state))
+    return Outcome(phase="Terminated", exit_code=_BY_SIGTERM, cause=cause)
 
 
 def _lost(state: State) -> Cause | None:
@@ -135,7 +159,7 @@ def _lost(state: State) -> Cause | None:
     if state.peer is None or not state.peer.lost:
         return None
     cause = state.peer.failure.cause
-    return msgspec.structs.replace(cause, evidence=(*cause.evidence, f"Here {_how_it_ended(state)}."))
+    return replace(cause, evidence=(*cause.evidence, f"Here {_how_it_ended(state)}."))
 
 
 def boot_failure(state: State) -> Cause:

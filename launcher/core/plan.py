@@ -9,6 +9,7 @@ import msgspec
 
 from launcher.core.dataset import Rules
 from launcher.core.devices import ONE_CPU, Devices
+from launcher.core.resilience import Resilience
 from launcher.core.urls import Location
 
 
@@ -171,7 +172,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     """Where the launcher's own documents lie on the node.
 
     `staged` and `uploads` note every file that is in its place, `roll` the processes that run: they outlive a killed
-    launcher.
+    launcher. `notice` tells boot processes of a preemption; `stacks` is how the names of files with stacks begin.
     """
 
     log: str
@@ -183,6 +184,8 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     roll: str
     termination: str | None
     report: str | None
+    notice: str = ""
+    stacks: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +232,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ssh: str | None = None
     interpreter: str = "python"
     staged: str | None = None
+    resilience: Resilience = Resilience()
 
     @property
     def is_ascend(self) -> bool:

@@ -15,6 +15,7 @@ from launcher.core.meeting import rendezvous
 from launcher.core.parse.algorithm import code_below
 from launcher.core.plan import Channel, Code, Files, Input, JobName, Node, Plan
 from launcher.core.processes import boot_processes
+from launcher.core.resilience import resilience
 from launcher.core.spec import JobAlgorithm
 from launcher.core.urls import Location, parse_location
 
@@ -64,7 +65,7 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         warnings=(*warnings, *_warnings(job, algorithm, scene), *engaged.warnings),
         engine=engine,
         devices=facts.devices,
-        unmet=unmet(requirements, job, facts.devices, facts.topology.workers),
+        unmet=_unmet(job, facts, requirements),
         constrained="warn" if facts.precheck is False else "refuse",
         precheck=scene.prechecked,
         checks=facts.settings.checks,
@@ -74,7 +75,17 @@ def plan(job: Job, facts: Facts, warnings: Sequence[str] = (), requirements: Seq
         pending=(*facts.topology.pending, *engaged.pending),
         ssh=engaged.ssh,
         interpreter=facts.interpreter or interpreters(facts, algorithm.environments or {})[0],
+        resilience=resilience(job, facts, own_settings(job)),
     )
+
+
+def _unmet(job: Job, facts: Facts, requirements: Sequence[Requirement]) -> tuple[str, ...]:
+    found = unmet(requirements, job, facts.devices, facts.topology.workers)
+    if not (found and facts.rehearsal):
+        return found
+    from launcher.core.rehearsal import hinted  # noqa: PLC0415 - no run but a rehearsal needs it
+
+    return hinted(found, requirements, job)
 
 
 def _scene(job: Job, facts: Facts, layouts: tuple[Layout, Layout], code: Code | None) -> Scene:
@@ -84,7 +95,7 @@ def _scene(job: Job, facts: Facts, layouts: tuple[Layout, Layout], code: Code | 
     this = _node(facts)
     own = own_settings(job)
     inputs = channel_inputs(algorithm, staged, facts, own)
-    outputs = channel_outputs(algorithm, layout, facts.settings.language, own)
+    outputs = channel_outputs(algorithm, layout, facts, own)
     check_folders(layout, code, inputs, outputs)
     return Scene(
         facts=_without_cache(facts, layout, (*inputs, *outputs)),
@@ -99,6 +110,7 @@ def _scene(job: Job, facts: Facts, layouts: tuple[Layout, Layout], code: Code | 
         accelerators=_cards(job, facts),
         code_url=code.source.url if code and code.source else None,
         prechecked=precheck_wanted(job, facts.precheck),
+        notice=_notice(layout) if resilience(job, facts, own).preemption.passed else None,
     )
 
 
@@ -169,9 +181,15 @@ def _files(layout: Layout, name: JobName, facts: Facts) -> Files:
         staged=f"{layout.log_dir}/.launcher-staged",
         uploads=f"{layout.log_dir}/.launcher-uploads.jsonl",
         roll=layout.roll,
+        notice=_notice(layout),
+        stacks=f"{layout.log_dir}/{name.label}-stacks",
         termination=facts.termination,
         report=facts.report,
     )
+
+
+def _notice(layout: Layout) -> str:
+    return f"{layout.log_dir}/.launcher-preempted"
 
 
 def _stop_after(job: Job, facts: Facts) -> float | None:
@@ -191,6 +209,11 @@ def _warnings(job: Job, algorithm: JobAlgorithm, scene: Scene) -> list[str]:
         f"the job's variable {each.name} stands, and hides the folder of the channel of that name"
         for each in (*algorithm.inputs, *algorithm.outputs)
         if each.access_method == "env" and each.name in (algorithm.environments or {})
+    ]
+    found += [
+        f"the job has a volume at {path}, and nothing is mounted there: the platform does that (docker run --volume, "
+        "launcher kube)"
+        for path in scene.facts.unmounted
     ]
     targets: dict[Location, str] = {}
     for each in scene.outputs:

@@ -37,12 +37,16 @@ _COUNT = re.compile(r"[0-9]{1,6}")
 
 
 class Item(Record, frozen=True, kw_only=True):
-    """One thing that was looked at: what was seen, and what to do where it is not well."""
+    """One thing that was looked at: what was seen, and what to do where it is not well.
+
+    `cause` is the code of the error that a look ended with.
+    """
 
     name: str
     state: State
     said: str
     action: str = ""
+    cause: str = ""
 
 
 class Room(Record, frozen=True, kw_only=True):

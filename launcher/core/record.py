@@ -97,6 +97,23 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_bytes: int | None = None
 
 
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at the training that was followed by another: how it ended, and why there was another.
+
+    `log` names the segments of the log that hold it. `gain` says how far it came beyond where it began, if that is
+    known.
+    """
+
+    exit_code: int
+    cause: Cause | None
+    started: str
+    ended: str
+    log: tuple[str, ...]
+    processes: tuple[Ended, ...]
+    gain: str | None
+    again: str
+
+
 class Spell(msgspec.Struct, frozen=True, kw_only=True):
     """One phase of the trip on the timeline."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, AnyStr
 
 import msgspec
@@ -24,9 +25,10 @@ _LIKELY = ("pass", "secret", "token", "credential", "key")
 """What a name must hold at all: most names end here."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_ASSIGNED = re.compile(r"""([A-Za-z_][A-Za-z0-9_-]*)=['"]?([^\s;&|'"]+)""")
-_FOLLOWED = re.compile(r"""--([A-Za-z_][A-Za-z0-9_-]*)\s+['"]?([^\s;&|'"]+)""")
-"""In a command's own text: `TOKEN=…`, `--api_key=…` and `--api_key …`."""
+_PAIR = re.compile(r"""["']([\w-]{1,256})\\*["']\s*:\s*\\*["']([^"']+)""")
+_BETWEEN = re.compile(r"""([\s;&|'"]+)""")
+_LONGEST_NAME, _MOST_MARKS = 256, 256
+"""Characters of a name, and `=` of one word, that are looked at: a long text must not cost its square."""
 _URL = r"://[^/\s:@]{0,255}:([^/\s@]{1,4096})(?=@)"
 _URL_PASSWORD, _URL_PASSWORD_BYTES = re.compile(_URL, re.ASCII), re.compile(_URL.encode())
 """A URL's password. It begins with what `re` finds fastest, and is bounded, so that a stream need hold back little."""
@@ -59,13 +61,28 @@ def plan_secrets(plan: Plan, known: Iterable[str] = ()) -> tuple[str, ...]:
         options += process.env.items()
         options += [split for split in map(_option, process.argv) if split]
         for text in (token for token in process.argv if " " in token):
-            options += _ASSIGNED.findall(text) + _FOLLOWED.findall(text)
+            options += assigned(text)
     return secret_values(options, known)
 
 
 def written_secrets(text: str) -> tuple[str, ...]:
-    """What a script's own text holds of secrets, as `NAME=value` and `--name value`."""
-    return secret_values((*_ASSIGNED.findall(text), *_FOLLOWED.findall(text)))
+    """What a script's own text holds of secrets."""
+    return secret_values(assigned(text))
+
+
+def assigned(text: str) -> Iterator[tuple[str, str]]:
+    """What a text assigns, as `NAME=value`, `--name=value`, `--set=name=value`, `--name value` and in JSON."""
+    yield from _PAIR.findall(text)
+    if "=" not in text and "--" not in text:
+        return
+    parts = [*_BETWEEN.split(text), "", ""]
+    for word, between, following in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
+        for mark in islice(re.finditer("=", word), _MOST_MARKS):
+            name = word[max(mark.start() - _LONGEST_NAME, 0) : mark.start()].rpartition("=")[2]
+            quoted = following if between and not between.strip("'\"") else ""  # TOKEN='…'
+            yield name.lstrip("-"), word[mark.end() :] or quoted
+        if word.startswith("--") and "=" not in word and not between.strip("'\" \t\r\n"):
+            yield word[2 : 2 + _LONGEST_NAME], following
 
 
 def mask(text: str, secrets: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from launcher.core.frozen import Opaque, Record
+from launcher.core.layout import Layout
 
 
 class FlavorSize(Record, frozen=True, kw_only=True):
@@ -89,6 +90,11 @@ class Volume(Record, frozen=True, kw_only=True):
     nfs: NfsVolume | None = None
     pfs: PfsVolume | None = None
     obs: ObsVolume | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it lies in the container; each has one of its three forms."""
+        return Layout().at(next(each.local_path for each in (self.nfs, self.pfs, self.obs) if each))
 
 
 class LogExportPath(Record, frozen=True, kw_only=True):

@@ -65,7 +65,8 @@ _TRIES = {"store-unreachable": 3, "store-busy": 10, "store-broken": 9, "store-li
 
 Nine of those that broke off: of the eight connections that a run begins with the server may have closed every one.
 """
-OUTAGES = frozenset({"store-busy", "store-unreachable"})
+UNREACHABLE = "store-unreachable"
+OUTAGES = frozenset({"store-busy", UNREACHABLE})
 """What a store as a whole answers: one that is known is waited for by time and not by tries, for it comes back."""
 _REACH_PATIENCE = 10.0
 _PATIENCE = 20.0

@@ -177,7 +177,7 @@ VERDICTS = {
         "store-unreachable",
         Exit.UNREACHABLE,
         "no answer in time",
-        "Check the network between this node and S3_ENDPOINT: route, security group, proxy.",
+        "Check the network between this node and S3_ENDPOINT: DNS, route, security group, proxy.",
     ),
     "broken": Verdict(
         "store-broken",

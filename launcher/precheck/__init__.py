@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from launcher.core import precheck as judge
 from launcher.core.errors import Exit, PlanError
 from launcher.core.precheck import Item, line
+from launcher.core.storefault import OUTAGES
 from launcher.precheck.node import node_probes
 from launcher.precheck.probes import Probe, examine
 from launcher.precheck.storing import StoreLooks
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["check", "job_items", "node_items"]
 
 _log = logging.getLogger(__name__)
+
+AWAY = OUTAGES | {"store-broken"}
+"""What a look at a store ends with that is gone, too busy, or breaks off."""
 
 
 def check(
@@ -124,10 +128,12 @@ def refusal(failed: Sequence[Item]) -> PlanError:
     """One error out of all that failed; each has been told by itself."""
     constrained = all(item.name == "constraints" for item in failed)
     said = "; ".join(item.said if constrained else f"{item.name}: {item.said}" for item in failed)
+    causes = {item.cause for item in failed}
+    away = causes.pop() if len(causes) == 1 and causes <= AWAY else None  # nothing but the store: it may come back
     actions = list(dict.fromkeys(item.action for item in failed if item.action))
     return PlanError(
         said if constrained else f"the pre-check of this node failed: {said}",
-        code="constraints-unmet" if constrained else "precheck-failed",
+        code="constraints-unmet" if constrained else away or "precheck-failed",
         action=" ".join(actions) if len(actions) == 1 else "The log says for each what to do.",
         exit_code=Exit.NODE,
     )

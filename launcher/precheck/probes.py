@@ -127,7 +127,8 @@ class _Crew:
         try:
             return probe.work(lambda: self.over or index in self._items or self._stopped())
         except LauncherError as error:
-            return Item(name=probe.name, state="failed", said=str(error).rstrip("."), action=error.action)
+            said = str(error).rstrip(".")
+            return Item(name=probe.name, state="failed", said=said, action=error.action, cause=error.code)
         except OSError as error:
             action = "Look at this file system, and at the node's kernel log."
             return Item(name=probe.name, state="failed", said=f"cannot be looked at: {error}", action=action)

@@ -167,21 +167,12 @@ class StoreLooks:
     def _tried(self, work: Callable[[], T], stopped: Stopped) -> T:
         """Do it, again where that can help; what failed last is told in good time, before a look takes too long."""
         end = self._clock.monotonic() + GIVE_UP_S
-        last: list[StoreError] = []
-
-        def once() -> T:
-            try:
-                return work()
-            except StoreError as error:
-                last.append(error)
-                raise
-
         try:
-            return Retries(self._clock.monotonic).call(once, lambda: stopped() or self._clock.monotonic() > end)
+            return Retries(self._clock.monotonic).call(work, lambda: stopped() or self._clock.monotonic() > end)
         except Cancelled:
-            if not last or stopped():
+            if stopped():
                 raise
-            raise last[-1] from None
+            return work()  # a pause may have been longer than what was left: who is back by now is not gone
 
 
 def _first_of_code(code: Code) -> Location:

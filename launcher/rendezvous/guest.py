@@ -8,20 +8,9 @@ from __future__ import annotations
 import selectors
 from typing import TYPE_CHECKING
 
-from launcher.core.meeting.partings import apart, lost, peer_ended
-from launcher.core.meeting.words import (
-    HOST,
-    Ended,
-    Farewell,
-    Noted,
-    Over,
-    Parting,
-    Ping,
-    Ready,
-    Released,
-    heard,
-    line,
-)
+from launcher.core.meeting.part import Part
+from launcher.core.meeting.partings import apart, lost
+from launcher.core.meeting.words import HOST, Again, Ended, Farewell, Noted, Ping, heard, line
 from launcher.rendezvous.calling import Reached, Refusal, call
 from launcher.rendezvous.channel import Broken, Channel
 from launcher.rendezvous.proof import fresh
@@ -31,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from launcher.core.meeting import Rhythm
-    from launcher.core.meeting.words import FromHost
+    from launcher.core.meeting.words import FromHost, Parting
     from launcher.core.plan import Rendezvous
     from launcher.protocols import Clock
     from launcher.rendezvous.ear import Ear
@@ -62,16 +51,11 @@ class Guest:
         self._rhythm = rhythm
         self._session = fresh()
         self._selector = selectors.DefaultSelector()
-        self._ready: Ready | None = None
-        self._parting: Parting | None = None
-        self._noted = self._known_there = False
-        self._unanswered = 0
-        self._last: Ready | Parting | None = None
-        self._free = False
-        """Whether this run needs number 0 no more: all has been said that could end it or that it waits for."""
+        self._part = Part(1)
         self._alone = False
         """Whether number 0 has left, so that nothing can be told any more."""
-        self._released = False
+        self._lost = False
+        """Whether number 0 counts as lost, and what it says later as well."""
         self._host: str | None = None
         self._why = "it was not called yet"
         self._told: set[str] = set()
@@ -101,22 +85,33 @@ class Guest:
         finally:
             self._selector.close()
 
+    forgets = True
+    """What it has said belongs to one attempt."""
+
     @property
     def waited_for(self) -> bool:
         """Whether number 0 has still to hear that this node's part has ended; why may stay with what it knows."""
-        return self._parting is not None and not (self._known_there or self._alone)
+        return self._part.has_ended and not (self._part.known or self._alone)
+
+    @property
+    def forsaken(self) -> bool:
+        """Whether number 0 is gone, so that nobody can say that there is another attempt."""
+        return self._lost or self._alone
 
     def _is_told(self) -> bool:
-        return self._parting is None or self._noted or self._alone
+        return self._part.is_told or self._alone
+
+    def _awaits(self) -> bool:
+        """Whether this run waits to hear whether there is another attempt, and somebody may say so."""
+        return self._part.idles and not (self.forsaken or self._ear.final)
 
     def _rests(self) -> bool:
         """Whether no connection is needed that is not there: nothing is to be said, and nothing to be waited for."""
-        return self._free and self._is_told()
+        return self._part.free and self._is_told() and not self._awaits()
 
     def _has_heard_all(self) -> bool:
         """Whether a connection is of no more use; why this node or another has failed may still become better known."""
-        done = self._noted and self._parting is not None and self._parting.how != "failed"
-        return self._is_told() and (done or self._alone)
+        return self._alone or (self._part.is_done and not self._awaits())
 
     def _is_over(self) -> bool:
         """Whether to end: the last word is noted, nobody is there to note it, or it has had its time."""
@@ -135,11 +130,13 @@ class Guest:
         found = self._selector.select(seconds)
         letters = self._post.take()
         for letter in letters:
-            if isinstance(letter, Ready):
-                self._ready = letter
+            if isinstance(letter, Again):
+                self._part = Part(letter.attempt)
             else:
-                self._parting, self._noted = letter, False
+                self._part.take(letter)
         self._post.handled(len(letters))
+        if letters:
+            self._ear.stir()  # whoever waits until all is said
         return any(key.fileobj is not self._post for key, _ in found)
 
     # calling
@@ -150,7 +147,8 @@ class Guest:
         except Broken as broken:
             self._note(broken)
             return None
-        if self._released and reached.session != self._host:
+        met = self._part.released or self._part.idles or self._part.attempt > 1
+        if met and self._host is not None and reached.session != self._host:
             self._lose("its launcher was started again")
         self._host = reached.session
         return reached
@@ -180,15 +178,15 @@ class Guest:
     def _talk(self, reached: Reached) -> None:
         """Say what is to be said and hear what is told, until the connection breaks or nothing is left of both."""
         channel = reached.channel
-        said: list[Ready | Parting] = []
-        self._unanswered = 0
+        self._part.connect()
         self._heard = self._looked = self._clock.monotonic()
         ping_at = self._heard + self._rhythm.ping_s
         self._selector.register(channel, selectors.EVENT_READ)
         try:
             self._hear_all(reached.early)
             while not (self._is_over() or self._has_heard_all()):
-                self._say(channel, said)
+                for word in self._part.to_say():
+                    channel.send(line(word))
                 if self._clock.monotonic() >= ping_at:
                     self._ping(channel)
                     ping_at = self._clock.monotonic() + self._rhythm.ping_s
@@ -206,15 +204,6 @@ class Guest:
             self._selector.unregister(channel)
             channel.close()
 
-    def _say(self, channel: Channel, said: list[Ready | Parting]) -> None:
-        """Say what this connection has not heard: on a new one all that still matters is said again."""
-        for word in (None if self._released else self._ready, None if self._noted else self._parting):
-            if word is not None and not any(word is each for each in said):
-                said.append(word)
-                self._unanswered += isinstance(word, Parting)
-                self._last = word
-                channel.send(line(word))
-
     def _ping(self, channel: Channel) -> None:
         if not channel.wants_out:  # to who does not read, one more would say nothing new
             channel.send(_PING)
@@ -228,18 +217,13 @@ class Guest:
             self._hear(word)
 
     def _hear(self, word: FromHost) -> None:
-        if isinstance(word, Noted):
-            self._unanswered -= 1
-            # of two that were said, or are to be, the last one counts
-            self._noted = self._unanswered <= 0 and self._last is self._parting
-            self._known_there = True
-            self._ear.stir()
         if isinstance(word, Farewell):
-            if not self._released:
+            if not self._part.released:
                 self._lose("its launcher left before all nodes were ready")
             self._leave_alone()
-        self._free = self._free or isinstance(word, Noted | Farewell | Over | Ended)
-        self._released = self._released or isinstance(word, Released)
+        self._part.hear(word)
+        if isinstance(word, Noted):
+            self._ear.stir()
         self._ear.take(word)
 
     # looking
@@ -261,11 +245,11 @@ class Guest:
                 self._leave_alone()
             return
         at = f"{self._known.host}, port {self._known.meeting.port}"
-        if now >= self._peers_by and not self._free:
+        if now >= self._peers_by and not self._part.free:
             message = f"worker-0 could not be called at {at} for {self._known.meeting.peers_s:g} s: {self._why}."
             self._end(apart("peers-missing", message, MISSING))
             self._leave_alone()
-        elif now >= self._tell_at and self._ready is not None:
+        elif now >= self._tell_at and self._part.ready is not None:
             self._tell_at = now + self._rhythm.tell_s
             self._ear.say(f"Waiting for worker-0 at {at}: {self._why}.")
 
@@ -284,9 +268,11 @@ class Guest:
         self._ear.stir()
 
     def _lose(self, why: str) -> None:
-        if not self._free:
-            self._end(lost("training" if self._released else "waiting", why))
+        self._lost = True
+        if not self._part.free:
+            self._end(lost("training" if self._part.released else "waiting", why))
+        self._ear.stir()
 
     def _end(self, parting: Parting) -> None:
-        self._free = True
-        self._ear.hear(peer_ended(self._known.names, 0, parting))
+        self._part.free = True
+        self._ear.take(Ended(attempt=self._part.attempt, number=0, parting=parting))

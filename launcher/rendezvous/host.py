@@ -61,6 +61,9 @@ class Host:
         self._deaf_until: float | None = None
         self._busy_until = clock.monotonic() + min(BUSY_S, known.meeting.peers_s)
 
+    forgets = forsaken = False
+    """Its table begins an attempt by itself, and it cannot lose itself."""
+
     @property
     def waited_for(self) -> bool:
         """Whether somebody has still to hear something from here."""
@@ -95,15 +98,16 @@ class Host:
             self._turn(AGAIN_S)
         for each in self._listeners:
             self._selector.register(each, selectors.EVENT_READ)
-        self.table.place = " and ".join(map(where, self._listeners))
+        self.table.roll.place = " and ".join(map(where, self._listeners))
         if self._listeners:
             self._warn()
-            _log.info("waiting for %d other nodes at %s", len(self._known.names) - 1, self.table.place)
+            _log.info("waiting for %d other nodes at %s", len(self._known.names) - 1, self.table.roll.place)
 
     def _warn(self) -> None:
         """Say before it is too late that not all nodes can be let in, or can come at all."""
         if only_here(self._known.host, [each.getsockname()[0] for each in self._listeners]):
-            text = f"worker-0 listens at {self.table.place}, which only this machine reaches; that is what it knows by"
+            place = self.table.roll.place
+            text = f"worker-0 listens at {place}, which only this machine reaches; that is what it knows by"
             self._ear.say(
                 f"{text} {self._known.host}: look in its /etc/hosts, or name an address (--master)", "Warning"
             )
@@ -145,7 +149,7 @@ class Host:
         self._hear_again(now)
         self._tell(self.table.beat(now))
         if self.table.over or self.table.ended is not None:
-            self._ear.stir()  # somebody who still serves, or is missed, may have come or been lost
+            self._ear.stir()  # somebody who still serves, is missed or ends may have come, been lost, or ended
 
     def _take_callers(self, listener: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -262,7 +266,7 @@ class Host:
         self._selector.unregister(self._post)
         for each in self._listeners if self._deaf_until is None else ():
             self._selector.unregister(each)
-        if self.table.serving and self.table.ended is None:
+        if self.table.roll.serving and self.table.ended is None:
             why = "it left before the other workers were done."
             parting = Parting(how="stopped", exit_code=143, code="interrupted", message=why)
             self._tell(self.table.end(0, parting))

@@ -1,4 +1,4 @@
-"""The way from the main thread into the thread of a meeting: words and a call, from anywhere at any time."""
+"""The way from other threads into that of a meeting: words and a call, from anywhere at any time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from launcher.core.meeting.words import Parting, Ready
+    from launcher.core.meeting.words import Letter
 
 
 class Post:
     """Letters to be taken, and a file descriptor that is readable when there are some."""
 
     def __init__(self) -> None:
-        self._letters: deque[Ready | Parting] = deque()
+        self._letters: deque[Letter] = deque()
         self._guard = threading.Lock()
         self._dropped = self._handled = 0
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -26,10 +26,11 @@ class Post:
         """Let a selector find it."""
         return self._bell
 
-    def drop(self, letter: Ready | Parting) -> None:
+    def drop(self, letter: Letter) -> None:
         """Leave a word for the thread."""
-        self._dropped += 1
-        self._letters.append(letter)
+        with self._guard:
+            self._dropped += 1
+            self._letters.append(letter)
         self._ring()
 
     @property
@@ -46,7 +47,7 @@ class Post:
         self.over = True
         self._ring()
 
-    def take(self) -> tuple[Ready | Parting, ...]:
+    def take(self) -> tuple[Letter, ...]:
         """All words that were left, in their order."""
         with self._guard:
             if self._bell >= 0:

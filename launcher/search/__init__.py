@@ -49,6 +49,7 @@ def search(
         desk.fail(no_threads("begin the search"))
         return False, None
     begun(plan, report, sync)
+    desk.hurry.hasten = sync.hasten
     try:
         shelf.close()
         desk.host(trials, world.environ)

@@ -14,6 +14,7 @@ from launcher.core.errors import LauncherError
 from launcher.core.lifecycle import Finished, Phase, Started
 from launcher.core.outcome import failure_of
 from launcher.core.plan import Process
+from launcher.looks import name_left
 from launcher.supervise import Desk
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Host(Desk):
                     break
                 self._attend_until(self._look(shift, waiting))
             if self._state.left:
-                self._name_left()
+                name_left(self._processes, self._children.pids)
         except BaseException:
             # A defect: nothing that was started may outlive the launcher unattended.
             self._children.signal(SIGKILL)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from launcher import disk
 from launcher.core.errors import Exit, SpecError, StageError
 from launcher.core.layout import Layout
-from launcher.core.parse.job import JOB
+from launcher.core.parse.job import job_document
 from launcher.core.parse.run import MOST_BYTES, NAME, parse_run
 from launcher.core.parse.stored import read_json
 from launcher.core.redact import to_json
@@ -38,7 +38,7 @@ def lay_out(quest: Quest, trial: Trial, root: str) -> None:
     job = trial_job(quest.job, trial.id, texts(quest.policy, trial))
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)
-        write_whole(f"{root}/{JOB_FILE}", to_json(JOB.dump(job)))
+        write_whole(f"{root}/{JOB_FILE}", to_json(job_document(job)))
         os.chmod(f"{root}/{JOB_FILE}", 0o600)
     except OSError as error:
         raise StageError(

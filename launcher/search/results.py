@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher import disk
 from launcher.core.keys import PART
-from launcher.core.parse.job import JOB
+from launcher.core.parse.job import job_document
 from launcher.core.redact import mask, to_json
 from launcher.core.search.documents import (
     best_document,
@@ -83,7 +83,7 @@ class Results:
             values = texts(policy, standing.best)
             self._put("best.json", self._json(best_document(policy, standing.best, values)))
             job, self.missing = without(best_job(self._quest.whole, values), self._hidden)
-            self._put("best-job.json", self._json(JOB.dump(job)))
+            self._put("best-job.json", self._json(job_document(job)))
         self._copy()
 
     def _costly(self, trials: tuple[Trial, ...]) -> None:

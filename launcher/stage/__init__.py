@@ -19,6 +19,7 @@ import msgspec
 from launcher import disk
 from launcher.core import keys
 from launcher.core.errors import Cancelled, Exit, StageError
+from launcher.core.listed import Listed
 from launcher.core.record import Staged
 from launcher.core.window import Window
 from launcher.pool import each
@@ -61,10 +62,14 @@ WAITING = 64
 
 
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What sync starts from: by output name, the state of each predownloaded file by relative path; and what to say."""
+    """What sync starts from: by output name, the state of each predownloaded file by relative path; and what to say.
+
+    `listed` is what every source held.
+    """
 
     baseline: Mapping[str, Mapping[str, disk.Stamp]]
     warnings: tuple[str, ...]
+    listed: tuple[Listed, ...] = ()
 
 
 def stage(
@@ -173,7 +178,8 @@ class _Staging:
                     check_there(channel.want, self._store, channel.retries, self._stopped)
         for output in plan.outputs:
             if not output.predownload:
-                self._warnings += output_remarks(output, self._store, plan.root, self._stopped)
+                filled = any(one.want.path == output.path for one in self._channels)
+                self._warnings += output_remarks(output, self._store, plan.root, self._stopped, filled=filled)
         with self._lock:
             self._room.check_all()
 
@@ -240,7 +246,9 @@ class _Staging:
             self._warnings += remarks(one.want, one.moving().known_objects, one.foreign)
         self._warnings += self._supply.warnings
         baseline = {one.want.name: one.stamps for one in self._channels if one.want.kind == "output"}
-        return StageResult(baseline=baseline, warnings=tuple(self._warnings))
+        wants = ((one.want, one.tally) for one in self._channels)
+        listed = tuple(tally.listed(name=want.name, kind=want.kind, source=want.source.url) for want, tally in wants)
+        return StageResult(baseline=baseline, warnings=tuple(self._warnings), listed=listed)
 
     def _begin(self, want: Wanted) -> Channel:
         """Look at one folder and begin to list its source."""

@@ -6,13 +6,16 @@ It moves no bytes. What changes in it changes under the lock of the staging that
 from __future__ import annotations
 
 import os
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from launcher.core import keys
 from launcher.core.errors import StageError
+from launcher.core.listed import NAMED
 from launcher.core.placing import Placing
 from launcher.core.record import Moving, Staged
+from launcher.summing import Tally
 
 if TYPE_CHECKING:
     import threading
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from launcher.core.plan import Patterns
     from launcher.core.stored import StoredObject
+    from launcher.core.urls import Location
     from launcher.disk import Stamp
     from launcher.retry import Retries
     from launcher.stage.dataset import Dataset
@@ -51,6 +55,7 @@ class Channel:
         self.stamps: dict[str, Stamp] = {}
         self.dataset: Dataset | None = None
         self.manifest = ""
+        self.tally = Tally(sys.maxsize if want.kind == "code" else NAMED)  # the code's are looked at one by one
         self.met = self.listed = False
         self.left = self.moved_bytes = 0
         self.began = began
@@ -63,16 +68,27 @@ class Channel:
         self._brought = [0, 0]
         self._kept = self._cached = 0
 
-    def ordered(self, listing: Iterable[StoredObject]) -> Iterator[Entry]:
-        """Place what a store lists, in its order. Raises `StageError` for what cannot be files side by side."""
-        want, placing = self.want, Placing(self.want.source.folder, self.want.room)
-        fits, rest = _selection(want.patterns), iter(listing)
+    def ordered(
+        self,
+        listing: Iterable[StoredObject],
+        folder: Location | None = None,
+        counts: Callable[[str], bool] = bool,
+    ) -> Iterator[Entry]:
+        """Place what a store lists of a folder (its own source's, if none is named) and `counts`, in its order.
+
+        Raises `StageError` for what cannot be files side by side.
+        """
+        folder = folder or self.want.source.folder
+        placing, bucket = Placing(folder, self.want.room), folder.bucket
+        fits, rest = _selection(self.want.patterns), iter(listing)
         while batch := list(islice(rest, BATCH)):
             self.met = True
             placed = [(path, item) for item in batch if (path := placing.place(item.key)) is not None and fits(path)]
             with self._lock:  # once for many: those who bring want it too
                 entries = [
-                    (path, "", None) if path.endswith("/") else self._known_now(path, item) for path, item in placed
+                    (path, "", None) if path.endswith("/") else self._known_now(path, item, bucket)
+                    for path, item in placed
+                    if counts(path)
                 ]
             yield from entries
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from launcher.core import keys
 from launcher.core.errors import Cancelled, Exit, StageError
+from launcher.core.listed import MANIFEST
 from launcher.core.stored import StoredObject
 from launcher.core.urls import Location
 from launcher.listing import objects
@@ -40,7 +41,14 @@ class Supply:
         self.warnings: list[str] = []
 
     def entries(self, channel: Channel) -> Iterator[Entry]:
-        """What one channel is to hold, listed on the way. Raises `LauncherError`, `Cancelled`."""
+        """What one channel is to hold, listed and counted on the way. Raises `LauncherError`, `Cancelled`."""
+        for entry in self._entries(channel):
+            path, _, item = entry
+            if item is not None and item.size >= 0:  # of a dataset the manifest counts, which names all samples
+                channel.tally.add(path, item)
+            yield entry
+
+    def _entries(self, channel: Channel) -> Iterator[Entry]:
         want = channel.want
         one = single(want, self._store, channel.retries, self._stopped)
         if want.extract:
@@ -51,6 +59,10 @@ class Supply:
             yield from channel.arranged(keys.arrange_one(one, want.source))
         elif want.kind == "code":
             yield from channel.arranged(self._code(channel))
+        elif want.kind == "output":
+            from launcher.stage.resume import Saved  # noqa: PLC0415 - for outputs that are filled before the start
+
+            yield from Saved(self._plan, channel, self._store, self._stopped, self.warnings).entries()
         else:
             yield from channel.ordered(self._objects(channel))
 
@@ -113,6 +125,7 @@ class Supply:
             self.warnings.append(f"{want.label}: {want.source.url} holds no manifest; it is brought as a plain folder")
             yield from channel.ordered(self._objects(channel))
             return
+        channel.tally.add(MANIFEST, one)
         channel.manifest = self._bring_manifest(channel, one)
         if self._over:
             self.close([channel])

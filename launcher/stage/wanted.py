@@ -17,7 +17,7 @@ from launcher.core import keys
 from launcher.core.dataset import Rules
 from launcher.core.errors import Exit, LauncherError, StageError, StoreError
 from launcher.core.plan import Patterns
-from launcher.core.urls import Location
+from launcher.core.urls import Location, parse_location
 from launcher.listing import objects
 from launcher.retry import Retries
 
@@ -37,7 +37,10 @@ PAGE = 1000
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """One folder that is to be filled, from where and how; `label` names it in messages."""
+    """One folder that is to be filled, from where and how; `label` names it in messages.
+
+    `resume` is where an output's files come from that are not its own: beside those of `source`, or it is `source`.
+    """
 
     kind: Literal["code", "input", "output"]
     name: str
@@ -47,6 +50,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     patterns: Patterns = Patterns()
     extract: bool = False
     dataset: Rules | None = None
+    resume: Location | None = None
 
     @property
     def room(self) -> int:
@@ -79,16 +83,25 @@ def wanted(plan: Plan) -> Iterator[Wanted]:
             extract=one.extract,
             dataset=one.dataset,
         )
-    for out in plan.outputs:
-        if out.predownload:
+    for index, out in enumerate(plan.outputs):
+        resume = _resume(plan, out) if index == 0 else None
+        if out.predownload or resume is not None:
             yield Wanted(
                 kind="output",
                 name=out.name,
                 label=_label(out.field, out.name),
-                source=out.target.folder,
+                source=out.target.folder if resume is None or out.predownload else resume,
                 path=out.path,
                 patterns=out.patterns,
+                resume=resume,
             )
+
+
+def _resume(plan: Plan, first: Output) -> Location | None:
+    """The place that the first output is filled from beside its own."""
+    place = plan.resilience.resume
+    found = None if place is None else parse_location(place)
+    return None if found is None or found.folder == first.target.folder else found
 
 
 def present(want: Wanted, root: str) -> Present:
@@ -136,13 +149,18 @@ def remarks(want: Wanted, known: int, foreign: Collection[str]) -> Iterator[str]
         )
 
 
-def output_remarks(output: Output, store: Store, root: str, stopped: Callable[[], bool]) -> Iterator[str]:
-    """Say what an output that is not predownloaded would be mixed with, on the node and in the store."""
+def output_remarks(
+    output: Output, store: Store, root: str, stopped: Callable[[], bool], *, filled: bool
+) -> Iterator[str]:
+    """Say what an output that is not predownloaded would be mixed with, on the node and in the store.
+
+    `filled`: it is filled from elsewhere, and what lies on the node is told of there.
+    """
     label, target = _label(output.field, output.name), output.target.folder
     try:
         there = disk.is_there(root, output.path)
         count = sum(not keys.is_own(path) for path in disk.scan(output.path).files) if there else 0
-        if count:
+        if count and not filled:
             yield f"{label}: {output.path} already holds {count:,} files; they count as output"
         if any(_counts(item.key[len(target.key) :]) for item in objects(target, store, Retries(), stopped)):
             yield (

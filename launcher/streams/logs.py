@@ -86,6 +86,14 @@ class LogFile:
             self._account(held=self._flood.moved)
         self._tell()
 
+    def part(self) -> None:
+        """Put what came so far aside as a segment of its own; an empty file goes on."""
+        with self._lock:
+            self._account(held=True)
+            if self._size and self._fd >= 0:
+                self._rotate(0)
+        self._tell()
+
     def line(self, line: bytes) -> None:
         """Append a line of the launcher's own; it never continues a line that the boot process began."""
         with self._lock:

@@ -36,10 +36,14 @@ class Stream(Page, Protocol):
 
 
 class Streams:
-    """The sinks of all boot processes of a node that runs several."""
+    """The sinks of all boot processes of a node that runs several.
 
-    def __init__(self, rules: LogRules, out: Outlet, err: Outlet, log: LogFile) -> None:
+    `apart`: what is in their own logs already, of an attempt before this one, becomes a segment of its own.
+    """
+
+    def __init__(self, rules: LogRules, out: Outlet, err: Outlet, log: LogFile, *, apart: bool = False) -> None:
         self._rules = rules
+        self._apart = apart
         self._log = log
         # One lock for each of our streams: a line that a slow reader takes in parts stays one.
         self._ours = ((out, threading.Lock()), (err, threading.Lock()))
@@ -75,21 +79,30 @@ class Streams:
         except StageError as error:
             _log.warning("rank %d goes on without a log of its own: %s", process.rank, error)
             return ()
+        if self._apart:
+            own.part()
         self._own.append(own)
         return (own,)
 
 
 class RankedLines:
-    """One stream of one boot process in whole lines, each with its rank before it; one pump writes to it.
+    """One stream of one boot process in whole lines, each with its rank, or `mark`, before it; one pump writes to it.
 
     What a carriage return ends, as progress bars do, is a line too. One that has not ended is held back; beyond 64 KiB
     (in no secret), and at the end, it gets a line end of its own, so that no line of another process goes on in it.
     """
 
     def __init__(
-        self, rank: int, outlet: Stream, guard: threading.Lock, log: Stream, seams: Seams | None = None
+        self,
+        rank: int,
+        outlet: Stream,
+        guard: threading.Lock,
+        log: Stream,
+        seams: Seams | None = None,
+        *,
+        mark: bytes | None = None,
     ) -> None:
-        self._prefix = b"[rank %d] " % rank
+        self._prefix = b"[%b] " % (b"rank %d" % rank if mark is None else mark)
         self._outlet = outlet
         self._guard = guard
         self._log = log

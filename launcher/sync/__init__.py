@@ -7,7 +7,6 @@ worker's own old manifest, and no file at all.
 from __future__ import annotations
 
 import logging
-import threading
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -16,8 +15,8 @@ from launcher.core import events
 from launcher.core.errors import Cancelled, SyncError
 from launcher.pool import each as each_of
 from launcher.sync.documents import Documents
+from launcher.sync.meanwhile import Meanwhile
 from launcher.sync.pace import Pace, Patience, patient
-from launcher.sync.turns import Stopped, Task, Turn
 from launcher.sync.upload import Folder
 
 if TYPE_CHECKING:
@@ -28,21 +27,12 @@ if TYPE_CHECKING:
     from launcher.disk import Stamp
     from launcher.protocols import Clock, Record, Store
     from launcher.sync.journal import Journal, Past
+    from launcher.sync.turns import Stopped, Task
 
 _log = logging.getLogger(__name__)
 
-LOG_FIRST, LOG_MOST = 1.0, 30.0
-"""Seconds between uploads of the log, of which the first begins at once: it doubles from the first to the most."""
-MOVING, RESTING = 100, 350
-"""So many times what the looks of all outputs cost passes until the next one: 1 % of a core, and 0.3 % where nothing
-has changed, so that a large output that moves is seen soon, and one at rest costs next to nothing."""
-LOOK = 0.05
-"""Seconds between two looks at `stopped` while somebody else is waited for."""
 PATIENCE = 0.1
 """Seconds that transfers have to notice a stop: the report that names what they left has little more."""
-
-
-_Sending = tuple["Folder | Documents", str]
 
 
 class Sync:
@@ -92,31 +82,20 @@ class Sync:
         own = retries(pace.slowed, plan.transfers.patience)
         self._documents = None if target is None else Documents(plan, target, store, secrets, own)
         self.summed_up = False
-        self._over = threading.Event()
-        self._turn = threading.Lock()
-        self._guard = threading.Lock()
-        self._current: _Sending | None = None
+        self.meanwhile = False
+        self._beside = Meanwhile(plan, self._folders, self._documents, pace, clock)
 
     def periodic(self, stopped: Stopped) -> None:
         """Upload what stands still, each output by its period, until `halt`; `stopped` breaks off a transfer too."""
-        now = self._clock.monotonic()
-        turns = [
-            Turn(partial(self._upload_settled, folder), period, period, now + period, partial(self._rest, folder))
-            for folder, period in zip(self._folders, (output.period for output in self._plan.outputs), strict=True)
-        ]
-        if self._documents is not None:
-            turns.append(Turn(partial(self._upload_documents, self._documents), LOG_FIRST, LOG_MOST, now))
-        while turns and not self._halted(stopped):
-            try:
-                self._take(turns, stopped)
-            except Cancelled:
-                return
-            self._over.wait(max(0.0, min(turn.due for turn in turns) - self._clock.monotonic()))
+        self._beside.periodic(stopped)
+
+    def hasten(self) -> None:
+        """Upload what stands still at once, newest first, and again every second: the run may be killed soon."""
+        self._beside.hasten()
 
     def halt(self) -> None:
-        """Begin nothing more in `periodic`; the file that is on its way is finished."""
-        with self._guard:
-            self._over.set()
+        """Begin nothing more in `periodic`, nor in haste; what is on its way is finished."""
+        self._beside.halt()
 
     def moving(self) -> tuple[Moving, ...]:
         """How far the final upload of each output is."""
@@ -137,13 +116,13 @@ class Sync:
         self.halt()
         for folder in self._folders:
             self._record.event(events.output_uploading(self._plan.node.task, folder.name))
-        self._wait_for_scan(stopped)
+        self._beside.wait_for_looks(stopped)
         tasks = self._tasks()
         try:
             self._each((folder.clear for folder in self._folders), stopped)
             self._pace.begun()
             self._each(tasks, stopped, self._pace.width)
-            self._wait_for_turn(stopped)
+            self._beside.wait_for_transfers(stopped)
             self._each((folder.write_manifest for folder in self._folders), stopped)
         except Cancelled:
             for folder in self._folders:
@@ -174,50 +153,8 @@ class Sync:
             self._documents.give_up()
         return self._documents.failures(paths)
 
-    def _halted(self, stopped: Stopped) -> bool:
-        return self._over.is_set() or stopped()
-
-    def _rest(self, folder: Folder) -> float:
-        """Seconds until the next look at a folder, so that all looks together cost no more than they may."""
-        return folder.cost * (RESTING if folder.at_rest else MOVING) * len(self._folders)
-
-    def _take(self, turns: Iterable[Turn], stopped: Stopped) -> None:
-        for turn in turns:
-            if turn.due <= self._clock.monotonic():
-                with self._turn:
-                    if self._over.is_set():
-                        return
-                    turn.work(stopped)
-                turn.schedule(self._clock.monotonic())
-
-    def _upload_settled(self, folder: Folder, stopped: Stopped) -> None:
-        started = self._clock.monotonic()
-        halted = partial(self._halted, stopped)
-        ready = folder.settled(halted)
-        if ready:
-            folder.clear(halted)
-        for path in ready:
-            self._send_one(folder, path, stopped)
-        folder.seconds += self._clock.monotonic() - started
-
-    def _upload_documents(self, documents: Documents, stopped: Stopped) -> None:
-        started = self._clock.monotonic()
-        for path in (*documents.segments(), self._plan.files.run_json, self._plan.files.events):
-            self._send_one(documents, path, stopped)
-        documents.seconds += self._clock.monotonic() - started
-
-    def _send_one(self, one: Folder | Documents, path: str, stopped: Stopped) -> None:
-        with self._guard:
-            if self._over.is_set():
-                return
-            self._current = (one, path)
-        try:
-            one.send(path, stopped, halted=partial(self._halted, stopped))
-        finally:
-            self._current = None
-
     def _tasks(self) -> Iterator[Task]:
-        """What is not in its place, newest first, the log after the outputs, what `periodic` is still at after all."""
+        """What is not in its place, newest first, the log after the outputs, what is still on its way after all."""
         found = [(changed, path, size, folder) for folder in self._folders for changed, path, size in folder.pending()]
         found.sort(key=lambda one: (-one[0], one[1]))
         queue: list[tuple[Folder | Documents, str, int]] = [(folder, path, size) for _, path, size, folder in found]
@@ -225,32 +162,17 @@ class Sync:
             logs = self._documents.all_logs()
             self._documents.expect(logs)
             queue += [(self._documents, path, 0) for path in logs]
-        current = self._current
-        now = (partial(self._place, *one) for one in queue if one[:2] != current)
-        return chain(
-            now, (partial(self._after_turn, partial(self._place, *one)) for one in queue if one[:2] == current)
-        )
+        under_way = self._beside.under_way
+        now = (partial(self._place, *one) for one in queue if one[:2] not in under_way)
+        later = (partial(self._after_it, partial(self._place, *one)) for one in queue if one[:2] in under_way)
+        return chain(now, later)
 
     def _place(self, one: Folder | Documents, path: str, size: int, stopped: Stopped) -> None:
         self._pace.during(size, partial(one.send, path, stopped, last=True), stopped)
 
-    def _wait_for_scan(self, stopped: Stopped) -> None:
-        """Let `periodic` end a look at a folder, which would mix with ours; its one transfer may go on beside us."""
-        while self._current is None and not stopped():
-            if self._turn.acquire(timeout=LOOK):
-                self._turn.release()
-                return
-
-    def _after_turn(self, task: Task, stopped: Stopped) -> None:
-        self._wait_for_turn(stopped)
+    def _after_it(self, task: Task, stopped: Stopped) -> None:
+        self._beside.wait_for_transfers(stopped)
         task(stopped)
-
-    def _wait_for_turn(self, stopped: Stopped) -> None:
-        """Let `periodic` finish the one file that it is at."""
-        while not self._turn.acquire(timeout=LOOK):
-            if stopped():
-                raise Cancelled
-        self._turn.release()
 
     def _each(self, tasks: Iterable[Task], stopped: Stopped, width: Callable[[], int] | None = None) -> None:
         """Run tasks on threads that can be left behind: no put that hangs may hold the end of the run."""

@@ -32,18 +32,24 @@ would show is somebody else's."""
 
 
 def confirmed(plan: Plan, store: Store, stopped: Stopped, patience: Patience) -> dict[str, tuple[Noted, ...]]:
-    """What the journal says is in place and the store says too, by the name of the output. Raises StoreError."""
+    """What the journal says is in place and the store says too, by the name of the output. Raises StoreError.
+
+    What was there before the run that came by `--resume-from` is no part of the output: the store is not asked for it.
+    """
     latest: dict[str, dict[str, Noted]] = {output.name: {} for output in plan.outputs}
     targets = {output.name: output.target.folder.url for output in plan.outputs}
     for one in load(plan.files.uploads):
         if targets.get(one.channel) == one.target:
             latest[one.channel][one.key] = one
-    return {
-        output.name: _Asked(
-            output, latest[output.name].values(), store, patience(lambda: None, plan.transfers.patience)
-        ).kept(plan.transfers.most, stopped)
-        for output in plan.outputs
-    }
+    found = {}
+    for index, output in enumerate(plan.outputs):
+        noted = latest[output.name].values()
+        resumed = plan.resilience.resume is not None and index == 0
+        brought = [one for one in noted if resumed and one.sha256 is None]
+        asked = [one for one in noted if not (resumed and one.sha256 is None)]
+        retries = patience(lambda: None, plan.transfers.patience)
+        found[output.name] = (*brought, *_Asked(output, asked, store, retries).kept(plan.transfers.most, stopped))
+    return found
 
 
 class _Asked:

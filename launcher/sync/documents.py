@@ -16,6 +16,7 @@ from launcher.core.errors import StageError, StoreError
 from launcher.core.ranklogs import Aged, newest, rank_log_folders
 from launcher.core.record import LATE, FailedKey, Synced
 from launcher.core.redact import by_line, mask_chunks
+from launcher.core.stackfiles import listed, object_name
 from launcher.retry import Retries
 from launcher.streams.segments import is_segment, segments
 from launcher.sync.reader import FileReader
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 GONE = "it is not there any more"
+STACKS = 1000
+"""More files with stacks are not sent: a boot process may have made them."""
 
 
 class Documents:
@@ -62,8 +65,9 @@ class Documents:
     def segments(self) -> list[str]:
         """All logs in the order in which they are sent, so that a short time is used well.
 
-        How it ended stands in the log itself, then in what each process said last; the segments come after, newest
-        first, and those of the processes only repeat what is in the log's.
+        How it ended stands in the log itself, then in what each process said last, and where a training hung in the
+        files with stacks; the segments come after, newest first, and those of the processes only repeat what is in the
+        log's.
         """
         named = [segment for log in self._logs for segment in segments(log)]
         odd = {path for path in named if not is_segment(path)}
@@ -71,7 +75,7 @@ class Documents:
             new, self._odd = odd - self._odd, self._odd | odd
         for path in sorted(new):
             _log.warning("log: %s is no regular file and no part of the log; it is left alone", path)
-        return [*self._logs, *(path for path in named if path not in odd)]
+        return [*self._logs, *self._stacks(), *(path for path in named if path not in odd)]
 
     def all_logs(self) -> list[str]:
         """What is to be sent once the boot processes have ended: the logs, then those of the ranks."""
@@ -153,6 +157,15 @@ class Documents:
             failed=tuple(FailedKey(key, why) for key, why in sorted(failures.items())),
         )
 
+    def _stacks(self) -> list[str]:
+        """The files with stacks, the newest first; what else was given such a name is left alone."""
+        folder, stem = os.path.split(self._plan.files.stacks)
+        try:
+            found = [f"{folder}/{name}" for name in listed(os.listdir(folder), stem)[:STACKS]] if stem else []
+        except OSError:
+            return []
+        return [path for path in found if is_segment(path)]
+
     def _find_rank_logs(self, folder: str, prefix: str) -> None:
         """Choose among the files of one rank; a boot process may have put anything there, or in the folder's place."""
         try:
@@ -200,5 +213,7 @@ class Documents:
             return self._rank_logs[path]
         if path.startswith(log):
             return f"{label}.log{path[len(log) :]}"
+        if (stacks := object_name(self._plan, path)) is not None:
+            return stacks
         name = os.path.basename(path)
         return name if path.startswith(self._logs) else f"{label}.{name}"

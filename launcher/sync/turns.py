@@ -19,7 +19,7 @@ class Turn:
     ) -> None:
         self.work = work
         self.due = due
-        self._pause = max(pause, SHORTEST)
+        self._first = self._pause = max(pause, SHORTEST)
         self._most = max(most, SHORTEST)
         self._least = least
 
@@ -27,3 +27,7 @@ class Turn:
         """It was done; say when it is due again."""
         self.due = now + max(self._pause, self._least())
         self._pause = min(self._pause * 2, self._most)
+
+    def hasten(self, now: float) -> None:
+        """Make it due at once, and its pauses short again."""
+        self.due, self._pause = now, self._first

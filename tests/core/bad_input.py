@@ -210,6 +210,12 @@ ROWS: tuple[tuple[str, str, Any, tuple[str, ...]], ...] = (
     (
         "job",
         "algorithm.local_code_dir",
+        "/home//",
+        ("algorithm.local_code_dir: expected a folder below /home/, found '/home//' (ModelArts.2802)",),
+    ),
+    (
+        "job",
+        "algorithm.local_code_dir",
         "/home/../etc",
         ("algorithm.local_code_dir: expected a path without '.' and '..', found '/home/../etc' (ModelArts.2802)",),
     ),
@@ -672,7 +678,7 @@ ROWS: tuple[tuple[str, str, Any, tuple[str, ...]], ...] = (
     (
         "job",
         "spec.volumes",
-        [{"nfs": {"nfs_server_path": "h:/", "local_path": "/cache"}}],
+        [{"nfs": {"nfs_server_path": "h:/", "local_path": "//cache"}}],
         ("spec.volumes[0]: nothing can be mounted at /cache; choose another local_path (ModelArts.2788)",),
     ),
     (

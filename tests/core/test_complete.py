@@ -10,7 +10,7 @@ from launcher.core.complete import Completed, Overrides, complete, find_algorith
 from launcher.core.errors import SpecError
 from launcher.core.parse.algorithm import parse_algorithm
 from launcher.core.parse.cursor import Log
-from launcher.core.parse.job import parse_job
+from launcher.core.parse.job import job_document, parse_job
 from launcher.core.parse.text import read_document
 from launcher.core.spec import Job, JobMetadata
 
@@ -226,6 +226,10 @@ def test_a_dataset_gets_its_place_from_the_body_or_the_command_line() -> None:
     with pytest.raises(SpecError, match="--dataset d/v=obs://bucket/key/") as error:
         complete(own, algorithm(), Overrides())
     assert error.value.problems[0].code == "ModelArts.2782"
+    again = complete(parse_job(job_document(given.job), Log()), None, Overrides()).job.algorithm
+    assert again is not None
+    assert again.inputs[0].remote is not None
+    assert again.inputs[0].remote.obs == remote.obs
     unused = complete(own, algorithm(), Overrides(datasets=(("d/v", "obs://bucket/set/"), ("x/y", "obs://bucket/"))))
     assert [str(each) for each in unused.warnings] == [
         "--dataset x/y: no input of the job is this dataset; it has: d/v"

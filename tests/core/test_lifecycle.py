@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 GRACE = 20.0  # so that the reserve is 5 and boot processes have 15
 MISSING = Failure(66, Cause(code="input-missing", message="no such input", action="look"))
+GONE = Failure(69, Cause(code="store-unreachable", message="no answer in time", action="look"))
 UNSAVED = Failure(69, Cause(code="store", message="the store went away", action="wait"))
 CHECK, STAGE, INSTALL, READY, RUN, SYNC, REPORT, END = Phase
 
@@ -244,6 +245,34 @@ def test_the_report_has_a_time_of_its_own_after_a_sync_that_was_left() -> None:
     state, actions = decide(state, Tick(), 120)
     assert (actions, state.left, state.phase) == ((Leave(),), True, END)
     assert outcome(state).exit_code == 73
+
+
+@pytest.mark.parametrize("phase", [CHECK, STAGE])
+def test_a_store_that_was_waited_for_in_vain_is_not_waited_for_as_long_again(phase: Phase) -> None:
+    state, _ = play((0, Entered(phase)), (60, Finished(GONE)), (60, Entered(REPORT)))
+    assert state.end_by == 70
+    state, actions = play((70, Tick()), state=state)
+    assert (actions, state.phase) == ([Cancel(), Leave()], END)
+    ended = outcome(state)
+    assert (ended.phase, ended.exit_code, ended.cause) == ("Failed", 69, GONE.cause)
+
+
+def test_a_request_to_end_leaves_less_than_a_store_that_is_gone() -> None:
+    state, _ = play((0, Entered(STAGE)), (1, Signalled(SIGTERM)), (2, Signalled(SIGTERM)), (2, Finished(GONE)))
+    assert state.end_by == 4
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        [(0, Entered(STAGE)), (60, Finished(MISSING))],
+        [*trained(), (60, Entered(SYNC)), (120, Finished(GONE))],
+        [*trained(), (60, Entered(REPORT)), (120, Finished(GONE))],
+    ],
+    ids=["another failure", "outputs to save", "a report to send"],
+)
+def test_nothing_hurries_for_any_other_reason(story: Sequence[tuple[float, Event]]) -> None:
+    assert play(*story)[0].end_by is None
 
 
 def test_a_report_that_may_not_begin_any_more_is_no_success() -> None:

@@ -87,7 +87,7 @@ def test_a_manifest_of_some_files_is_read_again() -> None:
     assert [entry.key for entry in read.objects] == ["a", "b"]
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'{"version":1}', b"\xff\xfe"])
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'{"version":1}', b"\xff\xfe", b'{"x":' + b"[" * 100_000])
 def test_broken_bytes_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="not a manifest"):
         parse_manifest(raw)

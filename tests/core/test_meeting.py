@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from launcher.core.facts import Facts
 from launcher.core.lifecycle import (
+    Announced,
     Entered,
     Event,
     Exited,
     Failure,
     Finished,
+    Hung,
     Over,
     PeerEnded,
     Phase,
@@ -260,10 +262,25 @@ def test_a_signal_is_told(events: list[Event], during: str, code: int) -> None:
     assert (found.how, found.during, found.exit_code, found.code) == ("stopped", during, code, "interrupted")
 
 
+def test_who_takes_the_machine_away_is_told_with_the_signal() -> None:
+    cause = Cause(code="preempted", message="The cloud takes the machine away.", action="Start the job again.")
+    found = parting(after(Entered(RUN), Started(7), Announced(cause), Signalled(SIGTERM)))
+    assert found is not None
+    assert (found.message, found.final) == ("The cloud takes the machine away. SIGTERM came.", True)
+
+
 def test_a_job_whose_time_is_over_is_told() -> None:
     found = parting(after(Entered(RUN), Started(7), Tick(), expires_at=99))
     assert found is not None
     assert (found.how, found.exit_code, found.code) == ("stopped", 124, "auto-stop")
+
+
+def test_a_training_that_hangs_is_told_as_a_failure_of_the_training() -> None:
+    cause = Cause(code="hung", message="It hangs.", action="Look.")
+    found = parting(after(Entered(RUN), Started(7), Hung(cause)))
+    assert found is not None
+    assert (found.how, found.during, found.exit_code, found.code) == ("failed", "training", 121, "hung")
+    assert not found.final
 
 
 def test_a_node_is_done_when_its_boot_processes_are_whatever_becomes_of_its_outputs() -> None:

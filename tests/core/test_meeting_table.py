@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.core.meeting import Rhythm
-from launcher.core.meeting.table import Notes, Table, and_more
+from launcher.core.meeting.naming import and_more
+from launcher.core.meeting.table import Notes, Table
 from launcher.core.meeting.words import (
     Ended,
     FromGuest,
@@ -131,7 +132,7 @@ def test_a_thousand_names_are_counted() -> None:
 
 def test_a_node_that_never_calls_ends_all() -> None:
     made = table(4, peers_s=60)
-    made.place = "10.0.0.1:6665"
+    made.roll.place = "10.0.0.1:6665"
     made.call(2, "s", 1.0)
     assert made.refused(3, "is of another job")
     assert not made.refused(3, "is of another job"), "it is told once"
@@ -411,14 +412,14 @@ def test_who_serves_is_told_when_all_who_train_are_done() -> None:
 def test_everybody_is_waited_for_who_trains_or_serves_until_all_have_ended() -> None:
     assert not called().waited_for
     made = released(serving=(2,))
-    assert (made.waited_for, made.serving) == (True, True)
+    assert (made.waited_for, made.roll.serving) == (True, True)
     made.hear(0, DONE, 2.0)
     made.hear(1, DONE, 2.0)
-    assert (made.waited_for, made.serving) == (True, True)
+    assert (made.waited_for, made.roll.serving) == (True, True)
     made.hear(2, DONE, 2.0)
-    assert (made.waited_for, made.serving) == (False, False)
+    assert (made.waited_for, made.roll.serving) == (False, False)
     made = released()
-    assert (made.waited_for, made.serving) == (True, False)
+    assert (made.waited_for, made.roll.serving) == (True, False)
     made.hear(1, FAILED, 2.0)
     assert not made.waited_for
 

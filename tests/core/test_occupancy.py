@@ -22,6 +22,7 @@ from launcher.core.occupancy import (
     is_marker,
     is_peer,
     judge,
+    last_seen,
     marker_at,
     parse_marker,
     refusal,
@@ -88,6 +89,7 @@ def test_a_marker_reads_as_documented() -> None:
         "every": 30.0,
         "claims": False,
         "ended": False,
+        "after": "",
     }
     assert parse_marker(dump_marker(OTHER), PATH) == OTHER
     assert marker_at(Location("b", "out"), OTHER.label) == Location("b", f"out/{PATH}")
@@ -181,7 +183,7 @@ def test_another_job_that_beats_no_more_is_gone() -> None:
 
 
 def test_on_the_same_kernel_a_dead_owner_is_gone_at_once() -> None:
-    assert judged(OTHER, dead) == Verdict(gone=(OTHER,))
+    assert judged(OTHER, dead) == Verdict(gone=(OTHER,), cut_off=(OTHER,))
 
 
 def test_on_the_same_kernel_a_running_owner_is_a_rival_however_long_it_is_silent() -> None:
@@ -206,10 +208,19 @@ def test_the_other_workers_of_the_job_are_no_rivals() -> None:
 
 def test_an_earlier_attempt_of_this_worker_is_taken_over() -> None:
     earlier = change(OTHER, job="job-1")
-    assert judged(earlier, dead) == Verdict(gone=(earlier,))
+    assert judged(earlier, dead) == Verdict(gone=(earlier,), cut_off=(earlier,))
     verdict = judged(earlier)
     assert verdict.rivals == ()
     assert "is an earlier attempt of this worker" in verdict.remarks[0]
+    assert verdict.cut_off == (earlier,)
+
+
+def test_who_was_cut_off_stands_in_the_marker_that_takes_its_place() -> None:
+    said = last_seen(OTHER)
+    assert said == f"job 'job-2' (worker-0 on 'node-b'), last sign of it {NOW}"
+    ours = renewed(MINE, NOW, after=said)
+    assert parse_marker(dump_marker(ours), ".launcher/running-modelarts-job-job-1-worker-0.json").after == said
+    assert len(last_seen(change(OTHER, job="x" * 255, host="y" * 255))) == 255
 
 
 def test_the_same_worker_that_runs_here_already_is_a_rival() -> None:

@@ -114,9 +114,14 @@ def test_a_later_upload_changes_the_outcome_only_when_all_is_in_place() -> None:
 
 def test_a_search_has_trained_by_its_trials() -> None:
     run = parse_run({**RUN, "phase": "Failed", "exit_code": 73, "processes": [], "timeline": [{"phase": "search"}]})
-    assert (run.searched, run.trained) == (True, True)
+    assert (run.childless, run.trained) == (True, True)
     assert run.awaits_only_uploads(1)
-    assert not parse_run({**RUN, "timeline": [{"phase": "run"}]}).searched
+    assert not parse_run({**RUN, "timeline": [{"phase": "run"}]}).childless
+
+
+def test_a_run_that_was_held_has_what_somebody_has_made_meanwhile() -> None:
+    run = parse_run({**RUN, "phase": "Failed", "exit_code": 73, "processes": [], "timeline": [{"phase": "hold"}]})
+    assert (run.childless, run.trained, run.awaits_only_uploads(1)) == (True, True, True)
 
 
 def test_whether_a_run_owes_what_it_has_trained() -> None:

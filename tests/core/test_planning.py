@@ -177,6 +177,11 @@ def test_what_is_strange_is_said() -> None:
     ]
 
 
+def test_a_volume_that_nobody_has_mounted_is_told() -> None:
+    (said,) = decided(facts=replace(FACTS, unmounted=("/mnt/data",))).warnings
+    assert said.startswith("the job has a volume at /mnt/data, and nothing is mounted there")
+
+
 def test_a_command_gets_its_channels_as_variables_and_no_arguments() -> None:
     made = decided(
         {

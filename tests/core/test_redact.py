@@ -80,9 +80,36 @@ def test_a_plan_is_redacted_by_its_own_secrets_and_the_known_ones() -> None:
 
 
 def test_secrets_inside_a_command_are_found() -> None:
-    text = "A_TOKEN=topsecret1 python t.py --api_key 'topsecret2' --password=topsecret3 --lr 0.00000001 && echo x=1"
+    text = "A_TOKEN=topsecret1 python t.py --api_key 'topsecret2' --password=topsecret3 --quiet --token topsecret4"
+    text += " --lr 0.00000001 && echo x=1"
     process = Process(rank=0, local_rank=0, argv=("bash", "-c", text), env={}, cwd="/")
-    assert plan_secrets(plan_with(process)) == ("topsecret1", "topsecret2", "topsecret3")
+    assert plan_secrets(plan_with(process)) == ("topsecret1", "topsecret2", "topsecret3", "topsecret4")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A_TOKEN='topsecret1'",
+        "run --set=api_key=topsecret1 --set=lr=1",
+        "--api_key topsecret1",
+        """echo '{"api_key": "topsecret1"}'""",
+        r"""echo "{\"api_key\": \"topsecret1\"}" """,
+    ],
+)
+def test_a_secret_is_found_however_it_is_assigned(text: str) -> None:
+    assert [value.rstrip("\\") for value in written_secrets(text)] == ["topsecret1"]
+
+
+@pytest.mark.parametrize("text", ["A_TOKEN= python-is-here", "--api_key; cd somewhere-else", "a token is needed-here"])
+def test_what_assigns_nothing_hides_nothing(text: str) -> None:
+    assert written_secrets(text) == ()
+
+
+@pytest.mark.parametrize("word", ["a", "-", "--a", "a-", "A9_"])
+def test_a_command_with_a_long_word_is_looked_through_in_time(word: str) -> None:
+    text = f"{word * 500_000} --api_key topsecret2"
+    process = Process(rank=0, local_rank=0, argv=("bash", "-c", text), env={}, cwd="/")
+    assert plan_secrets(plan_with(process)) == ("topsecret2",)
 
 
 def test_a_document_is_masked_throughout_and_always_encodable() -> None:

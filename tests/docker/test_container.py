@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
-import os
 import signal
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from incontainer import docker, in_docker, one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from incontainer import Container
     from rig import Rig
 
-IMAGE = os.environ.get("LAUNCHER_TEST_IMAGE", "")
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.skipif(not IMAGE, reason='no engine and image to test: eval "$(images/engine up)" brings both'),
-]
+pytestmark = [pytest.mark.docker, in_docker]
 
 LIMIT = 128 << 20
 EAT = "held = []\nwhile True:\n    held.append(b'x' * (4 << 20))\n"
@@ -40,7 +34,7 @@ IGNORES_SIGTERM = (
 LEAVES_ORPHANS = """
 import os, time
 reads, writes = os.pipe()
-for _ in range(5):
+for _ in range(50):
     if os.fork() == 0:
         if os.fork() == 0:
             while os.getppid() != 1: time.sleep(0.001)
@@ -74,71 +68,11 @@ os.read(reads, 2)
 """
 )
 
-_numbers = itertools.count()
-
-
-def docker(*arguments: str) -> str:
-    """One command of Docker's own, which must go well."""
-    done = subprocess.run(("docker", *arguments), capture_output=True, text=True, check=False, timeout=100)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-class Container:
-    """One container of the image, with a job and its store mounted; made, started once, and removed."""
-
-    def __init__(self, rig: Rig, name: str) -> None:
-        self.rig = rig
-        self.name = name
-
-    def create(self, *options: str, arguments: tuple[str, ...] = ()) -> None:
-        """Make it: options are Docker's, arguments the launcher's."""
-        job = self.rig.folder / "job.json"
-        job.write_text(json.dumps(self.rig.job))
-        store = self.rig.folder / "store"
-        for path in (store, *store.rglob("*")):  # the image's user is another one
-            path.chmod(0o777 if path.is_dir() else 0o666)
-        mounts = ("--volume", f"{store}:/store", "--volume", f"{job}:/job.json:ro")
-        own = ("--name", self.name, "--network", "none", *mounts, *options)
-        docker("create", *own, IMAGE, "/job.json", "--store", "/store", *arguments)
-
-    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Make it and let it run to its end."""
-        self.create(*options)
-        argv = ("docker", "start", "--attach", self.name)
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[subprocess.Popen[str]]:
-        """Start it; the block begins when the boot file is ready."""
-        argv = ("docker", "start", "--attach", self.name)
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as attached:
-            try:
-                assert attached.stdout is not None
-                assert attached.stdout.readline() == "ready\n"
-                yield attached
-            finally:
-                attached.kill()
-
-    @property
-    def state(self) -> Any:
-        """What the engine knows of it."""
-        return json.loads(docker("inspect", self.name))[0]["State"]
-
-    @property
-    def run_json(self) -> Any:
-        """run.json as it came to the store."""
-        return json.loads(self.rig.stored("log/")["modelarts-job-job-1-worker-0.run.json"])
-
 
 @pytest.fixture
 def container(local_rig: Rig) -> Iterator[Container]:
-    """A container of this test alone, removed with whatever is left in it."""
-    name = f"launcher-test-{os.getpid()}-{next(_numbers)}"
-    try:
-        yield Container(local_rig, name)
-    finally:
-        subprocess.run(("docker", "rm", "--force", "--volumes", name), capture_output=True, check=False, timeout=60)
+    with one(local_rig) as found:
+        yield found
 
 
 @pytest.mark.parametrize(
@@ -178,7 +112,7 @@ def test_docker_stop_ends_a_boot_file_that_does_not_listen(container: Container)
 def test_orphans_are_reaped_while_the_boot_file_runs(container: Container) -> None:
     container.rig.code(LEAVES_ORPHANS)
     done = container.run()
-    assert (done.returncode, done.stdout) == (0, "5 0\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "50 0\n"), done.stderr
 
 
 def test_a_daemon_that_is_left_behind_is_told_to_end(container: Container) -> None:

@@ -232,11 +232,13 @@ def test_an_output_that_is_held_open_does_not_hold_up_the_end(ends: Ends) -> Non
 def broken(ends: Ends, how: str) -> Result:
     """A run whose launcher comes upon an OSError that carries no errno while it waits."""
     library = compiled(ends.folder, "broken_poll", "-shared", "-fPIC", "-ldl")
-    ends.code("import os, signal\nprint('ready', flush=True)\nopen(os.environ['BROKEN_POLL'], 'w')\n" + WAITS)
+    ends.code("import signal\nprint('ready', flush=True)\n" + WAITS)
     fault = {"LD_PRELOAD": library, "BROKEN_POLL": str(ends.folder / "broken"), "LAUNCHER_BROKEN": how}
     with ends.running(env=fault) as process:
         await_line(process, "ready")
-        until((ends.folder / "broken").exists)
+        # A line of the launcher's own looks by poll(2) too whether somebody reads it: the last one is written by now.
+        until(lambda: any("training started" in each for each in ends.events()))
+        (ends.folder / "broken").touch()
         ends.send(process, signal.SIGWINCH)  # it looks up, and finds that it cannot wait
         return ends.finish(process)
 

@@ -320,4 +320,4 @@ def test_items_are_documents_of_one_form(local_rig: Rig) -> None:
     local_rig.code("print()")
     done = precheck(local_rig, "--json")
     forms = msgspec.json.decode(done.stdout, type=list[dict[str, str]])
-    assert {frozenset(each) for each in forms} == {frozenset({"name", "state", "said", "action"})}
+    assert {frozenset(each) for each in forms} == {frozenset({"name", "state", "said", "action", "cause"})}

@@ -60,6 +60,15 @@ def test_preview_needs_no_store(local_rig: Rig) -> None:
     assert local_rig.run(store=False, command="preview").code == 0
 
 
+def test_a_volume_that_is_not_mounted_is_warned_of(local_rig: Rig) -> None:
+    nfs = {"nfs_server_path": "server:/data", "local_path": "//mnt/data"}
+    local_rig.job["spec"]["volumes"] = [{"nfs": nfs}]
+    warned = "the job has a volume at /mnt/data, and nothing is mounted there"
+    assert warned in local_rig.run(command="preview").err
+    (local_rig.root / "mnt" / "data").mkdir(parents=True)
+    assert warned not in local_rig.run(command="preview").err
+
+
 def test_preview_warns_of_what_the_boot_file_will_refuse(local_rig: Rig) -> None:
     local_rig.code("import argparse\np = argparse.ArgumentParser()\np.add_argument('--data_url')\np.parse_args()")
     assert "declares no --train_url" in local_rig.run(command="preview").err

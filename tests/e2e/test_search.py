@@ -89,6 +89,16 @@ def test_code_and_inputs_are_staged_once_and_each_trial_has_its_own_of_the_rest(
     assert [len(found[name]) for name in ("output", "scratch", "port")] == [3, 3, 3]
 
 
+def test_the_input_of_a_search_may_be_a_dataset(local_rig: Rig) -> None:
+    local_rig.code(BOOT)
+    searched(local_rig, samples=2)
+    local_rig.job["algorithm"]["inputs"][0]["remote"] = {"dataset": {"id": "d", "version_id": "v"}}
+    place = f"d/v=obs://{local_rig.bucket}/data/"
+    assert local_rig.run("--dataset", place, command="search").code == 0
+    assert len(rows(local_rig)) == 2
+    assert local_rig.run(job=str(results(local_rig) / "best-job.json")).code == 0
+
+
 def test_a_bad_space_is_refused_before_anything_is_done(local_rig: Rig) -> None:
     local_rig.code(BOOT)
     searched(local_rig, {**LR, "upper_bound": "-1"}, rewards=[{**ACC, "mode": ""}])

@@ -21,6 +21,8 @@ from fronts import Fault, Front, front
 from rig import COPY_TREE, Rig, tree
 from servers import AnyStore, fresh_bucket
 
+from launcher.stage.transfer import LITTLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -35,8 +37,13 @@ EVERY_LARGE = 8
 MEBIBYTE = 1024**2
 RANGE = 16 * MEBIBYTE
 LARGE = "large.bin"
-TRANSFERS = 4
+TRANSFERS = 3
 """Most transfers under way at once: what is lost by a kill is theirs."""
+MEMORY = 8 * MEBIBYTE
+WAITING = MEMORY // 4 // LITTLE
+"""Little files that have come and wait for the one thread that writes for all; each worker may add one at once."""
+SMALL = 60
+"""Little objects of a round: more than may be lost."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Place:
         """A job with this round's own output, and a root of its own."""
         folder.mkdir()
         env = {**self.server.env, "S3_ENDPOINT": self.front.endpoint, "LAUNCHER_TRANSFERS": str(TRANSFERS)}
+        env["LAUNCHER_TRANSFER_MEMORY"] = str(MEMORY // MEBIBYTE)
         rig = Rig(AnyStore("moto", self.server.capability, env=env, server=self.server), folder)
         at = f"obs://{self.bucket}"
         rig.bucket = self.bucket
@@ -118,7 +126,7 @@ class Place:
 def place(moto_server: S3Server) -> Iterator[Place]:
     """moto behind a front for all rounds of this worker."""
     chance = random.Random(SEED)
-    small = {f"{number % 5}/{number:02}.bin": chance.randbytes(number * 2500) for number in range(30)}
+    small = {f"{number % 5}/{number:02}.bin": chance.randbytes(number * 1250) for number in range(SMALL)}
     large = {LARGE: chance.randbytes(3 * RANGE + 12345), "small.bin": b"small"}
     bucket = fresh_bucket()
     moto_server.seed(bucket, {"code/train.py": COPY_TREE.encode()})
@@ -179,11 +187,11 @@ def assert_no_half_objects(place: Place, rig: Rig, number: int, *, large: bool) 
 def assert_bounded(place: Place, down: dict[str, int], *, large: bool) -> None:
     """Only what was under way is downloaded again: so many transfers, each a small object or one range of a large one.
 
-    A range that had been received in part only is no more than a range; one that the front had sent and the launcher
-    had not yet marked is a transfer under way as well.
+    A little object that had come, and waited to be written, was under way as well. A range that had been received in
+    part only is no more than a range; so is one that the front had sent and the launcher had not yet marked.
     """
     sizes = {key: len(content) for key, content in place.expected(large=large).items()}
-    assert len(down) <= TRANSFERS, down
+    assert len(down) <= 2 * TRANSFERS + WAITING < SMALL, down
     assert all(more <= min(sizes[key], TRANSFERS * RANGE) for key, more in down.items()), down
 
 

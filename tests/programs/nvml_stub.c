@@ -1,10 +1,11 @@
 /* A libnvidia-ml.so.1 without a GPU: what NVML would say to nvidia-ml-py, by environment variables.
-   NVML_STUB_GPUS=N    so many GPUs
+   NVML_STUB_GPUS=N    so many GPUs; one less as soon as the file NVML_STUB_GONE is there
    NVML_STUB_FAULT=F   not-loaded, mismatch, unknown: from the start; hang: nothing ever comes back; lost: GPU 1;
                        nonsense: a count that cannot be, binary: names that are no text
    NVML_STUB_MIG=2-0   GPU 0 is not in MIG mode (-), is with 0 instances (0), with 2 (2), one character for each GPU
    NVML_STUB_PID=P     a process that holds 1 GiB of GPU 0
-   NVML_STUB_MODELS=1  every GPU is another model */
+   NVML_STUB_MODELS=1  every GPU is another model
+   NVML_STUB_USE=U     how much the GPUs do: constant; varying: more and less; unset: they do not tell */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ struct process { unsigned int pid; unsigned long long used; unsigned int instanc
 
 static const char *setting(const char *name) { const char *value = getenv(name); return value ? value : ""; }
 static int fault(const char *name) { return !strcmp(setting("NVML_STUB_FAULT"), name); }
-static long gpus(void) { return atol(setting("NVML_STUB_GPUS")); }
+static long gpus(void) { return atol(setting("NVML_STUB_GPUS")) - !access(setting("NVML_STUB_GONE"), F_OK); }
 static long gpu_of(void *handle) { return ((long)handle - 1) % 1000; }
 static long part_of(void *handle) { return ((long)handle - 1) / 1000; } /* 0: the GPU itself */
 
@@ -83,6 +84,22 @@ int nvmlDeviceGetMemoryInfo(void *handle, struct memory *memory)
 {
     memset(memory, 0, sizeof *memory);
     memory->total = (part_of(handle) ? 10ULL : 80ULL) << 30;
+    return 0;
+}
+
+int nvmlDeviceGetHandleByUUID(const char *id, void **handle)
+{
+    *handle = (void *)(atol(id + 4) + 1); /* GPU-<index>-... */
+    return 0;
+}
+
+int nvmlDeviceGetUtilizationRates(void *handle, unsigned int *rates) /* of the GPU, of its memory */
+{
+    static unsigned int times;
+    (void)handle;
+    if (!*setting("NVML_STUB_USE")) return NOT_SUPPORTED;
+    rates[0] = 100;
+    rates[1] = strcmp(setting("NVML_STUB_USE"), "varying") ? 0 : 20 + times++ % 7 * 5;
     return 0;
 }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from launcher.core.errors import Problem, SpecError
 from launcher.core.outcome import Outcome
 from launcher.core.plan import Process
 from launcher.core.record import Cause, Ended, FailedKey, Memory, Staged, Synced
-from launcher.report import Report, refusal
+from launcher.report import Report
+from launcher.unbegun import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +77,10 @@ def test_the_end_is_told_the_same_in_every_place(plan: Plan) -> None:
             "cause": told["cause"],
             "started": told["attempts"][0]["started"],
             "ended": told["attempts"][0]["ended"],
+            "log": [os.path.basename(plan.files.log)],
+            "processes": told["processes"],
+            "gain": None,
+            "again": None,
         }
     ]
     assert told["synced"][0]["failed"] == [{"key": "k", "error": "e"}]

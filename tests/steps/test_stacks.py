@@ -19,7 +19,8 @@ from talking import PATIENCE_S, Talking, becomes, exit_of, state_of
 from launcher.adapters.process import SystemProcesses
 from launcher.core.kin import Relative
 from launcher.core.lifecycle import Exited
-from launcher.stacks import LINES, SPIES, SPY_S, Stacks, from_outside, left_behind
+from launcher.stacks import SPIES, SPY_S, Stacks
+from launcher.stacks.outside import LINES, from_outside, left_behind
 from launcher.streams.logs import LogFile
 from launcher.streams.outlet import Outlet
 
@@ -215,7 +216,7 @@ def test_one_request_is_answered_at_a_time(sinks: tuple[Outlet, LogFile], caplog
     assert "still being answered" in caplog.text
     stacks.tick(0.0)
     stacks.ask((7,))
-    assert [argv for argv, _, _ in processes.started] == [("/spy", "dump", "--pid", "7")]
+    assert [argv for argv, _, _ in processes.started] == [("/spy", "dump", "--pid", "7", "--full-filenames")]
     stacks.over()
     stacks.ask((7,))
     stacks.tick(0.0)
@@ -288,7 +289,8 @@ def test_what_waits_in_the_kernel_is_named(place: Place) -> None:
             if SPY is not None and "could not be looked into" not in place.told():
                 assert "writes_a_checkpoint" in place.wrote()
             assert processes.signal(child.pid, signal.SIGKILL)
-            assert list(processes.wait(0.3)) == [], "nothing ends it"
+            ends = [event for event in processes.wait(0.3) if isinstance(event, Exited)]
+            assert ends == [], "nothing ends it"
             line, *rest = left_behind(processes, child.pid)
             assert line.startswith(f"{child.pid} python")
             assert "waits in the kernel and cannot be killed (state D) in " in line

@@ -61,7 +61,7 @@ def test_code_and_inputs_land_in_their_folders(tmp_path: Path) -> None:
     result = run(plan, store, record)
     assert tree(tmp_path / "job/code") == {"train.py": b"print()", "pkg/m.py": b"x"}
     assert tree(tmp_path / "inputs/data_url_0") == {"a/1.bin": b"1", "2.bin": b"22"}
-    assert result == StageResult(baseline={}, warnings=())
+    assert result == StageResult(baseline={}, warnings=(), listed=result.listed)
     assert [(one.channel, one.kind, one.objects, one.bytes) for one in record.stagings] == [
         ("code", "code", 2, 8),
         ("data_url", "input", 2, 3),
@@ -449,7 +449,7 @@ def test_a_first_run_with_predownload_finds_nothing_and_goes_on(tmp_path: Path) 
     root = str(tmp_path)
     record = FakeRecord()
     result = run(make_plan(root, outputs=(make_output(root, predownload=True),)), FakeStore(), record)
-    assert result == StageResult(baseline={"train_url": {}}, warnings=())
+    assert result == StageResult(baseline={"train_url": {}}, warnings=(), listed=result.listed)
     assert [(one.channel, one.kind, one.objects) for one in record.stagings] == [("train_url", "output", 0)]
 
 

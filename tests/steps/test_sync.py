@@ -851,9 +851,9 @@ def test_looking_costs_a_hundredth_of_a_core_and_less_at_rest(tmp_path: Path) ->
     bench = Bench(tmp_path, make_plan(root, outputs=outputs))
     one = bench.sync._folders[0]
     one.cost, one.at_rest = 0.3, False
-    assert bench.sync._rest(one) == pytest.approx(60), "two outputs share the hundredth"
+    assert bench.sync._beside._rest(one) == pytest.approx(60), "two outputs share the hundredth"
     one.at_rest = True
-    assert bench.sync._rest(one) == pytest.approx(210)
+    assert bench.sync._beside._rest(one) == pytest.approx(210)
 
 
 def test_a_turn_comes_again_after_its_pause_or_after_what_it_must_leave() -> None:

@@ -102,8 +102,8 @@ class SystemProcesses:
         return _send(os.killpg, pid, number)
 
     def send(self, pid: int, number: int) -> bool:
-        """Send a signal to one process of a family alone; False when it is gone, or a SIGQUIT would kill it."""
-        if number == signal.SIGQUIT:
+        """Send a signal to one process of a family; False when it is gone, or SIGQUIT or SIGUSR1 would kill it."""
+        if number in (signal.SIGQUIT, signal.SIGUSR1):
             # It may have caught it when somebody looked, and have become another program since.
             return _send_safely(pid, number, lambda at: self._descends(at) and bool(kin.takes(at, number)))
         return _send_safely(pid, number, self._descends)

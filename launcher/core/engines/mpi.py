@@ -171,6 +171,13 @@ def _ssh_config(start: Start, folder: str) -> str:
     )
 
 
+def _own_address(start: Start) -> tuple[str, ...]:
+    """Listen at this node's own address alone where it is one of loopback: other nodes are on the same machine."""
+    here = start.facts.topology
+    name = here.hosts[here.index] if here.index < len(here.hosts) else ""
+    return (f"ListenAddress {name}",) if name.startswith("127.") else ()
+
+
 def _sshd_config(start: Start, folder: str) -> str:
     """How a node is served by sshd: it lets in worker-0's key and nobody else, by whatever user it runs.
 
@@ -181,6 +188,7 @@ def _sshd_config(start: Start, folder: str) -> str:
     return "\n".join(
         (
             f"Port {start.facts.settings.ssh_port}",
+            *_own_address(start),
             f"HostKey {folder}/{KEY}",
             f"AuthorizedKeysFile {folder}/{AUTHORIZED}",
             "PidFile none",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import TYPE_CHECKING
 
 from launcher.core.engines.peers import servers, workers
@@ -23,7 +24,9 @@ def tensorflow(start: Start) -> Engaged:
     if here.workers + len(here.servers) <= 1 and here.role == "worker":
         return Engaged(launches=(Launch(argv=(start.interpreter, *boot(start))),))
     told = {"worker": workers(start, "TensorFlow"), "ps": servers(start, "TensorFlow")}
-    cluster = {task: [at(host, here.port) for host in names] for task, (names, _) in told.items() if names}
+    # TensorFlow listens at all of a machine's addresses: where one machine plays all nodes, each has a port of its own
+    port = count(here.port, step=1 if start.facts.rehearsal else 0)
+    cluster = {task: [at(host, next(port)) for host in names] for task, (names, _) in told.items() if names}
     document = {"cluster": cluster, "task": {"type": here.role, "index": here.index}}
     platform = _flags(start, cluster) if start.facts.platform_args else {}
     launch = Launch(

@@ -104,6 +104,34 @@ class Over(msgspec.Struct, frozen=True):
     """The nodes that train are done: what only serves them may end."""
 
 
+class Again(msgspec.Struct, frozen=True):
+    """The training is started once more, as attempt number `attempt` of this run; the first is 1."""
+
+    attempt: int
+
+
+class Suspected(msgspec.Struct, frozen=True):
+    """The training may hang: where it stands is shown, and it goes on."""
+
+
+class Hung(msgspec.Struct, frozen=True):
+    """The training hangs and is to be ended for it."""
+
+    cause: Cause
+
+
+class GivenUp(msgspec.Struct, frozen=True):
+    """Starting the training again would lead nowhere: that is how the run ended."""
+
+    failure: Failure
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """The machine is to be taken away; `cause` tells who said so."""
+
+    cause: Cause
+
+
 class Woken(msgspec.Struct, frozen=True):
     """Something else happened that is worth a look: a thread called, an adopted orphan ended."""
 
@@ -112,7 +140,24 @@ class Tick(msgspec.Struct, frozen=True):
     """Time went by."""
 
 
-Event = Entered | Started | StartFailed | Signalled | Finished | Exited | Released | PeerEnded | Over | Woken | Tick
+Event = (
+    Entered
+    | Started
+    | StartFailed
+    | Signalled
+    | Finished
+    | Exited
+    | Released
+    | PeerEnded
+    | Over
+    | Again
+    | Suspected
+    | Hung
+    | GivenUp
+    | Announced
+    | Woken
+    | Tick
+)
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -134,7 +179,9 @@ class Suspend(msgspec.Struct, frozen=True):
 
 
 class Dump(msgspec.Struct, frozen=True):
-    """Ask every process of this phase for its stacks, and go on."""
+    """Ask every process of this phase for its stacks, and go on; `gently` where nobody has asked for it."""
+
+    gently: bool = False
 
 
 class Warn(msgspec.Struct, frozen=True):
@@ -155,7 +202,7 @@ Action = Forward | Kill | Cancel | Leave | Suspend | Dump | Warn | Expire
 class Stop(msgspec.Struct, frozen=True):
     """Why a run is to end before its training has; `number` is the signal that came, or that is sent in its stead."""
 
-    why: Literal["signal", "auto-stop", "peer"]
+    why: Literal["signal", "auto-stop", "peer", "hang"]
     number: int
 
 
@@ -167,6 +214,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The boot processes serve other nodes: they are done when those are, and are ended then."""
     trials: bool = False
     """The boot processes are trials of a search: they come and go, and none that fails ends the others."""
+    attempt: int = 1
+    """Which attempt at the training this is."""
     phase: Phase = Phase.CHECK
     running: tuple[int, ...] = ()
     ended_at: float | None = None
@@ -194,6 +243,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     warned: bool = False
     failure: Failure | None = None
     """The first one."""
+    hung: Cause | None = None
+    """Why the training was ended as hung."""
+    given_up: Failure | None = None
+    """Why it was not started again although it might have been."""
+    announced: Cause | None = None
+    """Who said that the machine is to be taken away."""
     synced: bool = False
     done: tuple[Action, ...] = ()
     """The timed actions of this phase that were taken."""

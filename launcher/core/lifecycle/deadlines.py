@@ -8,6 +8,8 @@ LEFTOVERS_S = 5.0
 """Between the SIGTERM and the SIGKILL for what a boot process leaves behind (contract: times at the end)."""
 HURRY_S = 2.0
 """What a second SIGTERM leaves (contract: times at the end)."""
+GONE_S = 10.0
+"""What the log and run.json have to reach a store that did not answer, when there is nothing else to save."""
 SETTLE_S, SETTLE_LEAST_S = 1.0, 0.1
 """How long a SIGKILL may take: a process stuck in the kernel cannot be killed, and the uploads must not wait for it."""
 LEAD_LEAST_S = 0.6

@@ -36,8 +36,11 @@ from launcher.core.lifecycle import (
     Warn,
     Woken,
 )
-from launcher.core.lifecycle.deadlines import HURRY_S, reserve, sooner, timed
+from launcher.core.lifecycle.deadlines import GONE_S, HURRY_S, reserve, sooner, timed
+from launcher.core.lifecycle.stopping import asked, interrupts, kill_later, served
+from launcher.core.lifecycle.troubles import Trouble, met
 from launcher.core.record import Cause
+from launcher.core.storefault import UNREACHABLE
 
 Step = tuple[State, tuple[Action, ...]]
 
@@ -52,7 +55,7 @@ def decide(state: State, event: Event, now: float) -> Step:
             kept = state.synced and phase in (Phase.REPORT, Phase.END)
             step = replace(state, phase=phase, running=(), ended_at=None, synced=kept, done=()), ()
         case Started(pid=pid):
-            late = _asked(SIGTERM) if state.stopped is not None or (state.serves and state.over) else ()
+            late = asked(SIGTERM) if state.stopped is not None or (state.serves and state.over) else ()
             step = replace(state, running=(*state.running, pid), done=()), late
         case Signalled(number=number):
             step = _signalled(state, number, now)
@@ -60,10 +63,10 @@ def decide(state: State, event: Event, now: float) -> Step:
             step = _exited(state, event, now)
         case Finished() | StartFailed():
             step = _came_out(state, event, now)
-        case Released() | PeerEnded() | Over():
-            step = _told(state, event, now)
-        case Woken() | Tick():  # pragma: no branch - nothing else is left, and mypy proves it
+        case Woken() | Tick():
             step = _due(state, now)
+        case _:
+            step = _told(state, event, now)
     return step
 
 
@@ -93,7 +96,7 @@ def _stop(state: State, stop: Stop, budget: float, now: float) -> Step:
     """Begin to end: the boot process has the budget less the reserve, the uploads have the rest."""
     state = replace(
         state,
-        stopped=stop if _interrupts(state) or _is_a_peers(state) else state.stopped,
+        stopped=stop if interrupts(state) or _is_a_peers(state) else state.stopped,
         stop_by=sooner(state.stop_by, now + budget - reserve(budget)),
         end_by=sooner(state.end_by, now + budget),
     )
@@ -103,25 +106,17 @@ def _stop(state: State, stop: Stop, budget: float, now: float) -> Step:
 def _ask_to_stop(state: State, number: int) -> Step:
     if state.phase in (Phase.CHECK, Phase.STAGE, Phase.INSTALL):
         # pip and its like end cleanly on SIGTERM; a SIGINT would only add a traceback.
-        return state, (Cancel(), *(_asked(SIGTERM) if state.running else ()))
-    return state, (_asked(number) if state.running else ())
+        return state, (Cancel(), *(asked(SIGTERM) if state.running else ()))
+    return state, (asked(number) if state.running else ())
 
 
-def _interrupts(state: State) -> bool:
-    over = (state.boot_code is not None and not state.running) or _served(state)
-    return state.going and not over
-
-
-def _served(state: State) -> bool:
-    """Whether what runs here is only to end."""
-    return state.serves and state.over
-
-
-def _told(state: State, event: Released | PeerEnded | Over, now: float) -> Step:
-    """Take what the other nodes say."""
+def _told(state: State, event: Released | PeerEnded | Over | Trouble, now: float) -> Step:
+    """Take what the other nodes say, and what trouble there is."""
     if isinstance(event, PeerEnded):
         return _peer_ended(state, event, now)
-    return (replace(state, released=True), ()) if isinstance(event, Released) else _over(state, now)
+    if isinstance(event, Over):
+        return _over(state, now)
+    return (replace(state, released=True), ()) if isinstance(event, Released) else met(state, event, now)
 
 
 def _peer_ended(state: State, event: PeerEnded, now: float) -> Step:
@@ -131,9 +126,9 @@ def _peer_ended(state: State, event: PeerEnded, now: float) -> Step:
         known = event.number == state.peer.number or event.lost
         return (replace(state, peer=event) if known else state), ()
     state = replace(state, peer=event)
-    if state.boot_code or not _interrupts(state):
+    if state.boot_code or not interrupts(state):
         return state, ()  # it has an end of its own already
-    return _ask_to_stop(_kill_later(replace(state, stopped=Stop("peer", SIGTERM)), now), SIGTERM)
+    return _ask_to_stop(kill_later(replace(state, stopped=Stop("peer", SIGTERM)), now), SIGTERM)
 
 
 def _over(state: State, now: float) -> Step:
@@ -141,21 +136,12 @@ def _over(state: State, now: float) -> Step:
     if state.over or trained or not (state.serves and state.going):
         return replace(state, over=True), ()
     # one that is about to start is asked as soon as it has, and has no longer than one that runs
-    return _kill_later(replace(state, over=True), now), _asked(SIGTERM) if state.running else ()
-
-
-def _kill_later(state: State, now: float) -> State:
-    return replace(state, stop_by=sooner(state.stop_by, now + state.grace - reserve(state.grace)))
+    return kill_later(replace(state, over=True), now), asked(SIGTERM) if state.running else ()
 
 
 def _is_a_peers(state: State) -> bool:
     """Whether this run ends because another node was asked to end: whoever asks this one too has asked all."""
     return state.stopped is not None and state.stopped.why == "peer" and state.peer is not None and state.peer.stopped
-
-
-def _asked(number: int) -> tuple[Action, ...]:
-    """A request to end, and that a child which was stopped goes on: it would hear nothing."""
-    return Forward(number), Forward(SIGCONT)
 
 
 def _exited(state: State, event: Exited, now: float) -> Step:
@@ -165,9 +151,9 @@ def _exited(state: State, event: Exited, now: float) -> Step:
     if state.phase is Phase.RUN and state.trials:
         return state, ()  # when the search is over, and how it went, is for the search to say
     if state.phase is Phase.RUN and not state.boot_code and state.failure is None:
-        state = replace(state, boot_code=0 if _served(state) else event.code, boot_signal=event.signal, first=event.pid)
+        state = replace(state, boot_code=0 if served(state) else event.code, boot_signal=event.signal, first=event.pid)
     if not state.running:
-        return replace(state, ended_at=now, done=()), _asked(SIGTERM)
+        return replace(state, ended_at=now, done=()), asked(SIGTERM)
     # The others would wait for the one that failed until somebody notices.
     return _stop_the_rest(state, now) if state.boot_code else (state, ())
 
@@ -175,13 +161,25 @@ def _exited(state: State, event: Exited, now: float) -> Step:
 def _stop_the_rest(state: State, now: float) -> Step:
     if not state.running or state.ended_at is not None or state.stopped is not None:
         return state, ()  # who was asked to end already has the time that goes with it
-    return replace(state, ended_at=now), _asked(SIGTERM)
+    return replace(state, ended_at=now), asked(SIGTERM)
 
 
 def _came_out(state: State, event: Finished | StartFailed, now: float) -> Step:
     if isinstance(event, StartFailed):
         return _stop_the_rest(_failed(state, event.failure), now)
-    return _finished(state, event.failure), ()
+    state = _finished(state, event.failure)
+    return (_hurried(state, now) if _store_is_gone(state) else state), ()
+
+
+def _store_is_gone(state: State) -> bool:
+    """Whether the run ends before its training began because its store did not answer: there are no outputs to save."""
+    failure = state.failure
+    return failure is not None and failure.cause.code == UNREACHABLE and state.phase in (Phase.CHECK, Phase.STAGE)
+
+
+def _hurried(state: State, now: float) -> State:
+    """What is told of the end goes to the store that was just waited for in vain; nobody waits as long once more."""
+    return replace(state, end_by=sooner(state.end_by, now + GONE_S))
 
 
 def _finished(state: State, failure: Failure | None) -> State:
@@ -215,7 +213,7 @@ def _leave(state: State) -> State:
         return _finished(state, UNFINISHED[state.phase])
     if state.phase is Phase.RUN and state.running and not state.boot_code and state.failure is None:
         # It has its SIGKILL and cannot end otherwise; the uploads do not wait for the kernel to let it go.
-        state = replace(state, boot_code=0 if _served(state) else 137, boot_signal=9, first=state.running[0])
+        state = replace(state, boot_code=0 if served(state) else 137, boot_signal=9, first=state.running[0])
     return replace(state, running=())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from launcher.core.errors import SpecError
 from launcher.core.parse.algorithm import CODE_FIELDS, LONGEST_DESCRIPTION, check_code, check_names
@@ -34,7 +36,9 @@ LONGEST_VARIABLE = 8192
 LONGEST_VALUE = 4096
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 RETRIES = "fault-tolerance/job-retry-num"
-_SWITCHES = ("fault-tolerance/job-unconditional-retry", "fault-tolerance/hang-retry")
+ALWAYS_RETRY = "fault-tolerance/job-unconditional-retry"
+HANG_RETRY = "fault-tolerance/hang-retry"
+_SWITCHES = (ALWAYS_RETRY, HANG_RETRY)
 
 
 def wrong_variable(name: str, value: str) -> str | None:
@@ -196,6 +200,20 @@ def parse_job(document: Json, log: Log) -> Job:
     if job is None or log.problems:
         raise SpecError(log.problems)
     return job
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """The document of a completed job, of which `parse_job` makes the same job again.
+
+    How an earlier run went is left out. A dataset whose place is known has `obs` beside it in a completed job, and
+    only one of them in a document.
+    """
+    document: dict[str, Any] = JOB.dump(replace(job, status=None))
+    for channel in (document.get("algorithm") or {}).get("inputs", ()):
+        remote = channel.get("remote") or {}
+        if "dataset" in remote and "obs" in remote:
+            remote["dataset"] = {**remote["dataset"], "obs_url": remote.pop("obs")["obs_url"]}
+    return document
 
 
 def kind_of(document: Json) -> str:

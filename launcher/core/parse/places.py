@@ -39,7 +39,7 @@ def folder(code: str = BAD_CHANNEL, *, system: bool = True, below: str = "") -> 
     def rule(value: str) -> str | None:
         if not value:
             return None
-        if below and not value.startswith(below):
+        if below and not value.rstrip("/").startswith(below):
             return f"expected a folder below {below}, found {value!r}"
         return wrong_folder(value, system=system)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
 from launcher.core.parse.forms import flag, listing, opaque, text, whole
@@ -43,8 +42,8 @@ def _check_volumes(at: At, items: tuple[Volume | None, ...]) -> None:
         mounts = [each for each in (volume.nfs, volume.pfs, volume.obs) if each] if volume else []
         if volume and len(mounts) != 1:
             at.item(index).wrong("expected one of nfs, pfs and obs")
-        for mount in mounts:
-            path = posixpath.normpath(mount.local_path)
+        if volume and mounts:
+            path = volume.path
             if path in _KEPT:
                 at.item(index).wrong(f"nothing can be mounted at {path}; choose another local_path")
             if path in seen:

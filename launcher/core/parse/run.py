@@ -66,6 +66,14 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     lost_bytes: Size = 0
 
 
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at the training: how it ended, and why another one followed, if one did."""
+
+    exit_code: Code | None = None
+    cause: Cause | None = None
+    again: str | None = None
+
+
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
     """One phase that a run came to."""
 
@@ -87,6 +95,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     log: Log | None = None
     synced: tuple[Synced, ...] = ()
     timeline: tuple[Passed, ...] = ()
+    attempts: tuple[Tried, ...] = ()
     plan: str | None = None
     owed: bool = False
 
@@ -97,12 +106,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         A run that did not come so far itself may stand for an earlier one, whose outputs are still `owed`.
         """
         killed = self.phase == "Abnormal" and any(each.phase == "run" for each in self.timeline)
-        return bool(self.processes) or killed or self.owed or self.searched
+        return bool(self.processes) or killed or self.owed or self.childless
 
     @property
-    def searched(self) -> bool:
-        """Whether it was a search: its boot processes are in the runs of its trials."""
-        return any(each.phase == "search" for each in self.timeline)
+    def childless(self) -> bool:
+        """Whether it trained without boot processes: those of a search are its trials', those of a hold somebody's."""
+        return any(each.phase in ("search", "hold") for each in self.timeline)
 
     @property
     def owes(self) -> bool:
@@ -111,7 +120,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     def awaits_only_uploads(self, processes: int) -> bool:
         """Whether training went well on all of its processes and the uploads alone did not."""
-        expected = 0 if self.searched else processes
+        expected = 0 if self.childless else processes
         if self.phase != "Failed" or self.exit_code != Exit.NOT_SAVED or len(self.processes) != expected:
             return False
         if (self.cause is not None and self.cause.code == LOST_FOR_GOOD) or (

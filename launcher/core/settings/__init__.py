@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from launcher.core.errors import PlanError
 from launcher.core.frozen import Record
 from launcher.core.plan import Checks, CodeLimits, LogRules, Meeting, Transfers
+from launcher.core.resilience import Hanging, Preemption, Retrying
 from launcher.core.settings.form import WANTED, Setting
 from launcher.core.settings.table import TABLE
 
@@ -21,6 +22,12 @@ ANNOTATIONS = "launcher/"
 """How the names of a job's annotations begin that are settings of the launcher (`core.annotations`)."""
 
 HIGHEST_PORT = 65535
+
+Switch = Literal["auto", "on", "off"]
+SWITCH: tuple[Switch, ...] = ("auto", "on", "off")
+
+SHORTEST_PERIOD = 0.05
+"""Seconds between two looks at a training; more often would cost more than it tells."""
 
 MOST_TRANSFERS = 512
 """Threads at once that a node bears."""
@@ -56,6 +63,11 @@ class Settings(Record, frozen=True, kw_only=True):
     rank_table_timeout: float = 600.0
     v1_names: bool = False
     checks: Checks = Checks()
+    retrying: Retrying = Retrying()
+    hanging: Hanging = Hanging()
+    hang: Switch = "auto"
+    preemption: Preemption = Preemption()
+    step: str | None = None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -67,11 +79,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             bytes=int(values["LAUNCHER_CODE_MAX_BYTES"]),
             depth=int(values["LAUNCHER_CODE_MAX_DEPTH"]),
         ),
-        logs=LogRules(
-            segment_bytes=int(values["LAUNCHER_LOG_SEGMENT"]) * 1024**2,
-            bytes_per_minute=int(values["LAUNCHER_LOG_RATE"]) * 1024**2,
-            rank_prefix=values["LAUNCHER_RANK_PREFIX"] == "1",
-        ),
+        logs=_logs(values),
         grace=float(values["LAUNCHER_GRACE"]),
         auto_stop=_optional(values["LAUNCHER_AUTO_STOP"]),
         staged=_folder("LAUNCHER_STAGED", values),
@@ -97,17 +105,73 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         addressing=values["LAUNCHER_S3_ADDRESSING"] or None,
         processes=int(values["LAUNCHER_PROCESSES"]) if values["LAUNCHER_PROCESSES"] else None,
         service=values["LAUNCHER_SERVICE"] or None,
-        meeting=Meeting(
-            port=_port("LAUNCHER_RENDEZVOUS_PORT", values),
-            peers_s=float(values["LAUNCHER_PEERS_TIMEOUT"]),
-            ready_s=float(values["LAUNCHER_READY_TIMEOUT"]),
-        ),
+        meeting=_meeting(values),
         nonce=values["LAUNCHER_NONCE"],
         ssh_port=_port("LAUNCHER_SSH_PORT", values),
         rank_table_timeout=float(values["LAUNCHER_RANK_TABLE_TIMEOUT"]),
         v1_names=values["LAUNCHER_V1_NAMES"] == "1",
         checks=_checks(values),
+        retrying=_retrying(values),
+        hang=next(each for each in SWITCH if each == values["LAUNCHER_HANG"]),
+        hanging=_hanging(values),
+        preemption=_preemption(values),
+        step=_pattern("LAUNCHER_STEP_PATTERN", values),
     )
+
+
+def _logs(values: Mapping[str, str]) -> LogRules:
+    return LogRules(
+        segment_bytes=int(values["LAUNCHER_LOG_SEGMENT"]) * 1024**2,
+        bytes_per_minute=int(values["LAUNCHER_LOG_RATE"]) * 1024**2,
+        rank_prefix=values["LAUNCHER_RANK_PREFIX"] == "1",
+    )
+
+
+def _meeting(values: Mapping[str, str]) -> Meeting:
+    return Meeting(
+        port=_port("LAUNCHER_RENDEZVOUS_PORT", values),
+        peers_s=float(values["LAUNCHER_PEERS_TIMEOUT"]),
+        ready_s=float(values["LAUNCHER_READY_TIMEOUT"]),
+    )
+
+
+def _retrying(values: Mapping[str, str]) -> Retrying:
+    pause, wait = (float(values[name]) for name in ("LAUNCHER_RETRY_PAUSE", "LAUNCHER_DEVICE_WAIT"))
+    return Retrying(pause_s=pause, device_wait_s=wait)
+
+
+def _preemption(values: Mapping[str, str]) -> Preemption:
+    passed = values["LAUNCHER_PREEMPTION_NOTICE"] == "1"
+    return Preemption(file=_folder("LAUNCHER_PREEMPTION_FILE", values), passed=passed)
+
+
+def _hanging(values: Mapping[str, str]) -> Hanging:
+    return Hanging(
+        period_s=max(float(values["LAUNCHER_HANG_PERIOD"]), SHORTEST_PERIOD),
+        periods=int(values["LAUNCHER_HANG_PERIODS"]),
+        long_periods=int(values["LAUNCHER_HANG_LONG_PERIODS"]),
+        window_s=float(values["LAUNCHER_HANG_WINDOW"]),
+        variance=float(values["LAUNCHER_HANG_VARIANCE"]),
+        native=values["LAUNCHER_STACKS_NATIVE"] == "1",
+    )
+
+
+def _pattern(name: str, values: Mapping[str, str]) -> str | None:
+    """A regular expression with one group. Raises PlanError."""
+    text = values[name]
+    wrong = wrong_step_pattern(text) if text else None
+    if wrong:
+        raise PlanError(f"{name}: {wrong}", code="setting-invalid", action=f"Correct or unset {name}.")
+    return text or None
+
+
+def wrong_step_pattern(text: str) -> str | None:
+    """What is wrong with a regular expression that is to find steps; None: nothing."""
+    try:
+        groups = re.compile(text).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        return f"expected a regular expression, found {text!r} ({error})"
+    return None if groups else f"expected a regular expression with a group for the number, found {text!r}"
 
 
 def _checks(values: Mapping[str, str]) -> Checks:

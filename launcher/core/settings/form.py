@@ -6,7 +6,9 @@ from typing import Literal
 
 from launcher.core.frozen import Record
 
-Kind = Literal["number", "seconds", "share", "text", "encryption", "en|zh", "path|virtual", "refuse|warn", "0|1"]
+Kind = Literal[
+    "number", "seconds", "share", "text", "encryption", "en|zh", "path|virtual", "refuse|warn", "0|1", "auto|on|off"
+]
 
 
 class Setting(Record, frozen=True, kw_only=True):
@@ -28,4 +30,5 @@ WANTED: dict[Kind, tuple[str, str]] = {
     "path|virtual": (r"path|virtual|", "path or virtual"),
     "refuse|warn": (r"refuse|warn", "refuse or warn"),
     "0|1": (r"[01]", "0 or 1"),
+    "auto|on|off": (r"auto|on|off", "auto, on or off"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from launcher.core.settings.checks import CHECKS
 from launcher.core.settings.form import Setting
+from launcher.core.settings.resilience import RESILIENCE
 
 TABLE = (
     Setting(
@@ -55,7 +56,7 @@ TABLE = (
         kind="number",
         default="",
         meaning="The pid of the launcher that started this one: when it is gone, the run ends as by SIGTERM. "
-        "A search sets it for its trials.",
+        "A search sets it for its trials, a rehearsal for its nodes.",
     ),
     Setting(
         name="LAUNCHER_STORAGE",
@@ -199,6 +200,7 @@ TABLE = (
         meaning="1 gives boot files the variables of the service's first generation as well (DLS_*, BATCH_*).",
     ),
     *CHECKS,
+    *RESILIENCE,
     Setting(
         name="LAUNCHER_CA_BUNDLE",
         kind="text",
