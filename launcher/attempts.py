@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from launcher.asking import Asker
 from launcher.closing import explained
 from launcher.core.errors import Exit
-from launcher.core.gain import Mark, compare, no_progress, stuck
+from launcher.core.gain import UNBEGUN, compare, no_progress, stuck
 from launcher.core.lifecycle import Again, Failure, GivenUp, Phase, Signalled
 from launcher.core.lifecycle.troubles import may_begin_again
 from launcher.core.outcome import Outcome
@@ -24,7 +24,7 @@ from launcher.gain import Gains
 if TYPE_CHECKING:
     from launcher.company import Company
     from launcher.core.devices import Devices
-    from launcher.core.gain import Gained
+    from launcher.core.gain import Gained, Mark
     from launcher.core.plan import Plan
     from launcher.core.record import Cause
     from launcher.report import Report
@@ -58,7 +58,8 @@ class Attempts:
         self._past: list[Past] = []
         self._gains = Gains(plan)
         self._gained: list[bool | None] = []
-        self._mark = Mark()
+        self._mark: Mark | None = None
+        """How far the training was when it began in this attempt; None as long as it has not."""
         self._devices: Devices | None = None
 
     @property
@@ -141,7 +142,8 @@ class Attempts:
 
     def _gain(self) -> Gained:
         """What the attempt that has ended was worth."""
-        gained = compare(self._mark, self._gains.mark())
+        before, self._mark = self._mark, None
+        gained = UNBEGUN if before is None else compare(before, self._gains.mark())
         self._gained.append(gained.gained)
         self._report.gained(gained.words)
         return gained

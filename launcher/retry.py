@@ -6,13 +6,14 @@ Which failure is worth another try, and after how long, is decided in `core.stor
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from launcher.core.errors import Cancelled, StoreError
-from launcher.core.storefault import OUTAGES, retry_after
+from launcher.core.storefault import AWAY, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,7 @@ class Retries:
         self._patience = patience
         self._counted = 0.0
         self._answered = False
+        self._last_well = -math.inf
         self._out_since: float | None = None
         self.spent = 0
 
@@ -74,6 +76,7 @@ class Retries:
 
     def went_well(self) -> None:
         """Something came through: that makes up for one failure."""
+        self._last_well = self._monotonic()
         if self._left < BUDGET or not self._answered or self._out_since is not None:
             with self._lock:
                 self._left = min(self._left + 1, BUDGET)
@@ -85,11 +88,15 @@ class Retries:
             self._slowed()
         now = self._monotonic()
         with self._lock:
-            if error.code in OUTAGES and self._out_since is None:
+            if error.code in AWAY and self._out_since is None:
                 self._out_since = now
-            known = self._answered and (self._out_since is None or now - self._out_since < self._patience)
-            wait = retry_after(error, failures, now - since, _chance(), patience=self._patience if known else None)
+            in_vain = self._out_since is not None and now - self._out_since >= self._patience
+            known, silent = self._answered and not in_vain, self._last_well < since
+            patience = self._patience if known else None
+            wait = retry_after(error, failures, now - since, _chance(), patience=patience, silent=silent)
             if wait is None or self._left <= 0:
+                return None
+            if self._answered and in_vain and now - since + wait > self._patience:
                 return None
             if now - self._counted >= SLOT:
                 self._counted = now

@@ -10,6 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import asdict
 
 from launcher import disk
 from launcher.core.keys import plain_md5
@@ -108,15 +109,7 @@ def tree_of(found: Mapping[str, Summed]) -> str:
 
 def source_of(listed: Listed) -> Source:
     """A channel's source as the record has it."""
-    return Source(
-        name=listed.name,
-        kind=listed.kind,
-        source=listed.source,
-        objects=listed.objects,
-        bytes=listed.bytes,
-        digest=listed.digest,
-        files=listed.files,
-    )
+    return Source(**asdict(listed))
 
 
 def hashes_here(listed: Listed, folder: str, since_ns: int, stopped: Stopped) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The stores that tests run on (one moto and one rclone per worker, started when first asked for), and whole jobs."""
+"""Stores that tests run on (one moto and one rclone per worker, started when first asked for), whole jobs, children."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from fronts import front
 from hypothesis import HealthCheck, settings
 from rig import Rig
 from servers import LOCALFS, AnyStore, S3Server, fresh_bucket, moto, rclone
+from talking import Talking
+
+from launcher.adapters.process import SystemProcesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +27,27 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # No test asserts a time, and none fails for one that a busy machine took.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("busy")
+
+
+@pytest.fixture
+def processes() -> Iterator[SystemProcesses]:
+    """The children of a test, as a launcher has its own."""
+    with SystemProcesses() as opened:
+        yield opened
+
+
+@pytest.fixture
+def talk(processes: SystemProcesses) -> Iterator[Callable[..., Talking]]:
+    """Start children that say something."""
+    made: list[Talking] = []
+
+    def start(script: str, *program: str) -> Talking:
+        made.append(Talking(processes, script, *program))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.said.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 STRICT = {"forbid_unknown_fields": True, "frozen": True}
 PHASES = ("check", "stage", "install", "ready", "run", "sync", "wait")
+AGAIN = ("pause", "check", "ready", "run", "sync", "wait")
+"""The phases of an attempt that is not the first."""
+BEFORE_TRAINING = (65, 66, 69, 71, 77)
+"""What an attempt may end with that came to no training."""
 
 
 class Named(msgspec.Struct, **STRICT):
@@ -199,15 +203,13 @@ def moment(time: str) -> float:
 def contradictions(run: Told) -> Iterator[str]:
     """Where a document of the right format does not agree with itself."""
     yield from _times(run)
-    (attempt,) = run.attempts
-    if (attempt.exit_code, attempt.cause) != (run.exit_code, run.cause):
-        yield f"the attempt ended otherwise: {attempt}"
+    yield from _attempts(run)
     if len({run.exit_code == 0, run.phase == "Completed", run.cause is None}) != 1:
         yield f"{run.phase}, exit code {run.exit_code}, cause {run.cause}"
     if (run.cause is not None and run.cause.code == "interrupted") != (run.phase == "Terminated"):
         yield f"{run.phase}, and the cause is {run.cause}"
-    if any((process.exit_code is None) == (process.signal is None) for process in run.processes):
-        yield f"either an exit code or a signal: {run.processes}"
+    if any((each.exit_code is None) == (each.signal is None) for one in run.attempts for each in one.processes):
+        yield f"either an exit code or a signal: {run.attempts}"
     if any(entry.cached > entry.objects for entry in run.staged):
         yield f"more came from the cache than came: {run.staged}"
     yield from _ends(run, run.own_code)
@@ -216,32 +218,85 @@ def contradictions(run: Told) -> Iterator[str]:
 def _ends(run: Told, own: int | None) -> Iterator[str]:
     if run.phase == "Completed" and (own != 0 or run.unsaved or any(not each.manifest for each in _outputs(run))):
         yield f"Completed, with {own}, not saved: {run.unsaved}, outputs: {_outputs(run)}"
-    if run.phase == "Failed" and run.exit_code != (own or 73):
-        yield f"Failed with {run.exit_code}, and the boot process ended with {own}"
+    if run.phase == "Failed" and run.exit_code not in _failures(run, own):
+        yield f"Failed with {run.exit_code} for {run.cause}, and the boot process ended with {own}"
     if run.phase == "Terminated" and own and run.exit_code != own:
         yield f"Terminated with {run.exit_code}, and the boot process ended with {own}"
-    if ("run" in _phases(run)) < bool(run.processes) or ("sync" in _phases(run)) != bool(run.processes):
-        yield f"the phases are {_phases(run)}, the processes {run.processes}"
+
+
+def _failures(run: Told, own: int | None) -> tuple[int, ...]:
+    """What a run may end with that has failed."""
+    if run.cause is not None and run.cause.code == "no-progress":
+        return (122,)
+    return BEFORE_TRAINING if own is None else (own or 73,)
+
+
+def _attempts(run: Told) -> Iterator[str]:
+    """All but the last have failed and say why another one followed; each has a log of its own, which is in order."""
+    *before, last = run.attempts
+    if (last.exit_code, last.cause, last.processes) != (run.exit_code, run.cause, tuple(run.processes)):
+        yield f"the last attempt ended otherwise: {last}"
+    if last.again is not None:
+        yield f"another one should have followed: {last}"
+    for one in before:
+        if one.cause is None or one.exit_code == 0 or one.cause.code == "interrupted" or not one.again or not one.gain:
+            yield f"another one followed, for no reason: {one}"
+        if one.processes and one.exit_code != one.processes[0].code:
+            yield f"its boot process ended otherwise: {one}"
+    names = [name for one in run.attempts for name in one.log]
+    log = names[-1] if last.log else ""
+    numbers = [name.removeprefix(f"{log}.") for name in names[:-1]]
+    if not all(one.log for one in run.attempts) or numbers != [str(at) for at in range(1, len(names))]:
+        yield f"the logs of the attempts are {[one.log for one in run.attempts]}"
 
 
 def _times(run: Told) -> Iterator[str]:
-    """The timeline has its order, within it are the processes, around it is the attempt."""
-    (attempt,) = run.attempts
-    spells = {spell.phase: (moment(spell.started), moment(spell.ended)) for spell in run.timeline}
-    if not _in_order(_phases(run), PHASES) or _phases(run)[:1] not in (["stage"], ["check"]):
-        yield f"the phases are {_phases(run)}"
-    line = [moment(attempt.started), *(at for pair in spells.values() for at in pair), moment(attempt.ended)]
+    """The timeline has its order; each attempt has its own part of it, and its processes are within that."""
+    turns = _turns(run)
+    if len(turns) != len(run.attempts) or run.timeline != [spell for turn in turns for spell in turn]:
+        yield f"{len(run.attempts)} attempts, and the phases are {[spell.phase for spell in run.timeline]}"
+        return
+    line: list[float] = []
+    for number, (attempt, turn) in enumerate(zip(run.attempts, turns, strict=True), 1):
+        last = number == len(turns)
+        yield from _phases(run, number, turn)
+        times = [moment(at) for spell in turn for at in (spell.started, spell.ended)]
+        # the last phase of an attempt goes on until the pause begins, which is the first of the next
+        line += [moment(attempt.started), *(times if last else times[:-1]), moment(attempt.ended)]
+        for process in attempt.processes:
+            spell = next((spell for spell in turn if spell.phase == "run"), None)
+            lived = [moment(process.started), moment(process.ended or attempt.ended)]
+            within = [] if spell is None else [moment(spell.started), *lived, moment(spell.ended)]
+            if not within or within != sorted(within) or lived[-1] > moment(attempt.ended):
+                yield f"a boot process was not within its phase: {process}, {turn}"
     if line != sorted(line):
-        yield f"the timeline goes back: {run.timeline}, {attempt}"
-    for process in run.processes:
-        began, over = spells["run"]
-        times = [began, moment(process.started), moment(process.ended or attempt.ended), over]
-        if times != sorted(times):
-            yield f"a boot process was not within its phase: {process}, {run.timeline}"
+        yield f"the times go back: {run.timeline}, {run.attempts}"
+    whole = [moment(at) for spell in run.timeline for at in (spell.started, spell.ended)]
+    if whole != sorted(whole):
+        yield f"the timeline goes back: {run.timeline}"
 
 
-def _phases(run: Told) -> list[str]:
-    return [spell.phase for spell in run.timeline]
+def _phases(run: Told, number: int, turn: Sequence[Spell]) -> Iterator[str]:
+    """The phases of one attempt: nothing is brought twice, and outputs are put in their place once, at the end."""
+    names, last = [spell.phase for spell in turn], number == len(run.attempts)
+    if not _in_order(names, PHASES if number == 1 else AGAIN):
+        yield f"the phases of attempt {number} are {names}"
+    if names[:1] not in ([["stage"], ["check"]] if number == 1 else [["pause"]]):
+        yield f"attempt {number} begins with {names}"
+    if ("run" in names) < bool(run.attempts[number - 1].processes):
+        yield f"the phases are {names}, the processes {run.attempts[number - 1].processes}"
+    if ("sync" in names) != (last and any(one.processes for one in run.attempts)):
+        yield f"the phases of attempt {number} of {len(run.attempts)} are {names}"
+
+
+def _turns(run: Told) -> list[list[Spell]]:
+    """The timeline in parts, each of which begins with the pause before an attempt."""
+    turns: list[list[Spell]] = [[]]
+    for spell in run.timeline:
+        if spell.phase == "pause":
+            turns.append([])
+        turns[-1].append(spell)
+    return turns
 
 
 def _outputs(run: Told) -> list[Synced]:

@@ -53,6 +53,10 @@ class Gained(Record, frozen=True, kw_only=True):
     words: str
 
 
+UNBEGUN = Gained(gained=None, before="", after="", words="the training had not begun")
+"""What an attempt was worth that ended before its training: nothing is known of the training by it."""
+
+
 def reached(output: str, found: Iterable[Checkpoint]) -> Reached:
     """How far an output with these checkpoints is; one whose name says that it is not whole yet is none."""
     whole = [one for one in found if not one.making]

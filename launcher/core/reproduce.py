@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from launcher.core.listed import Listed
 from launcher.core.redact import is_secret, mask
 from launcher.core.spec import JobAlgorithm
 
@@ -65,19 +66,12 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     git: Git | None = None
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """What an input brought, or an output that was predownloaded: `core.listed`.
+class Source(Listed, frozen=True, kw_only=True):
+    """What an input brought, or an output that was predownloaded.
 
     `hashes` are the SHA-256 of what was brought, where that is small and the store's marks are no checksums.
     """
 
-    name: str
-    kind: str
-    source: str
-    objects: int
-    bytes: int
-    digest: str
-    files: tuple[tuple[str, int, str], ...] = ()
     hashes: Mapping[str, str] = {}
 
 

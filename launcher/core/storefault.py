@@ -65,9 +65,11 @@ _TRIES = {"store-unreachable": 3, "store-busy": 10, "store-broken": 9, "store-li
 
 Nine of those that broke off: of the eight connections that a run begins with the server may have closed every one.
 """
-UNREACHABLE = "store-unreachable"
+UNREACHABLE, BROKEN = "store-unreachable", "store-broken"
 OUTAGES = frozenset({"store-busy", UNREACHABLE})
 """What a store as a whole answers: one that is known is waited for by time and not by tries, for it comes back."""
+AWAY = OUTAGES | {BROKEN}
+"""What a store that is away may look like: one that breaks off may be, if nothing else comes through either."""
 _REACH_PATIENCE = 10.0
 _PATIENCE = 20.0
 _WAIT = 0.5
@@ -147,18 +149,25 @@ def file_fault(operation: Operation, path: str, error: OSError, is_mount: Callab
 
 
 def retry_after(
-    error: StoreError, failures: int, elapsed: float, chance: float, *, patience: float | None = None
+    error: StoreError,
+    failures: int,
+    elapsed: float,
+    chance: float,
+    *,
+    patience: float | None = None,
+    silent: bool = False,
 ) -> float | None:
     """Seconds until the next try after so many failures, or None: give up. `chance` is in [0, 1): full jitter.
 
     `elapsed` counts from the first failure. `patience`: for so many seconds a store is waited for that has answered
-    well before; None: it never did and is most likely a wrong one, which is told within ten seconds or so.
+    well before; None: it never did and is most likely a wrong one, which is told within ten seconds or so. `silent`:
+    nothing has come through since this request failed first, so that more than this one object is broken.
     """
     longest = _LONGEST_SLOW_WAIT if error.code == "store-busy" else _LONGEST_WAIT
     wait = chance * min(longest, _WAIT * 2.0 ** min(failures, 10))
     if patience is None:
         patience = _REACH_PATIENCE if error.code == "store-unreachable" else _PATIENCE
-    elif error.code in OUTAGES:
+    elif error.code in OUTAGES or (silent and error.code == BROKEN):
         return min(wait, patience - elapsed) if elapsed < patience else None  # the last try is made at the very end
     return wait if failures < _TRIES.get(error.code, 1) and elapsed + wait <= patience else None
 

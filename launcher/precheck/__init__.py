@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from launcher.core import precheck as judge
 from launcher.core.errors import Exit, PlanError
 from launcher.core.precheck import Item, line
-from launcher.core.storefault import OUTAGES
+from launcher.core.storefault import AWAY
 from launcher.precheck.node import node_probes
 from launcher.precheck.probes import Probe, examine
 from launcher.precheck.storing import StoreLooks
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "job_items", "node_items"]
 
 _log = logging.getLogger(__name__)
-
-AWAY = OUTAGES | {"store-broken"}
-"""What a look at a store ends with that is gone, too busy, or breaks off."""
 
 
 def check(

@@ -16,12 +16,12 @@ from launcher.adapters.activity import ProcActivity
 from launcher.adapters.activity.outputs import MOST
 from launcher.adapters.activity.outputs import state_of as outputs_of
 from launcher.adapters.activity.tcp import Connections, Spoken
-from launcher.adapters.process import SystemProcesses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from launcher.adapters.process import SystemProcesses
     from launcher.core.hang import Closely, Look
 
 PYTHON = (sys.executable, "-c")
@@ -39,25 +39,6 @@ print("ready", flush=True)
 while True: time.sleep(0.001)
 """
 """It is woken again and again, and its child waits."""
-
-
-@pytest.fixture
-def processes() -> Iterator[SystemProcesses]:
-    with SystemProcesses() as opened:
-        yield opened
-
-
-@pytest.fixture
-def talk(processes: SystemProcesses) -> Iterator[Callable[..., Talking]]:
-    made: list[Talking] = []
-
-    def start(script: str, *program: str) -> Talking:
-        made.append(Talking(processes, script, *program))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.said.close()
 
 
 def seen(activity: ProcActivity, *pids: int) -> Look:

@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def processes() -> Iterator[SystemProcesses]:
-    with SystemProcesses() as opened:
-        yield opened
-
-
-@pytest.fixture
 def null() -> Iterator[int]:
     fd = os.open(os.devnull, os.O_WRONLY)
     yield fd

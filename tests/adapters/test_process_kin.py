@@ -15,32 +15,13 @@ from talking import PATIENCE_S, Talking, becomes, exit_of, state_of
 from launcher.adapters.process import SystemProcesses, kin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from launcher.core.kin import Relative
 
 NOBODY = 999_999_999
 PYTHON = (sys.executable, "-c")
-
-
-@pytest.fixture
-def processes() -> Iterator[SystemProcesses]:
-    with SystemProcesses() as opened:
-        yield opened
-
-
-@pytest.fixture
-def talk(processes: SystemProcesses) -> Iterator[Callable[..., Talking]]:
-    made: list[Talking] = []
-
-    def start(script: str, *program: str) -> Talking:
-        made.append(Talking(processes, script, *program))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.said.close()
 
 
 def by_pid(family: object) -> dict[int, Relative]:

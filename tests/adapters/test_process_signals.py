@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 PYTHON = (sys.executable, "-c")
 
 
-@pytest.fixture
-def processes() -> Iterator[SystemProcesses]:
-    with SystemProcesses() as opened:
-        yield opened
-
-
 def born(processes: SystemProcesses) -> list[int]:
     """Our children that were not there before: a test before this one may have left a server for the ones to come."""
     return [pid for pid in kin.children() if pid not in processes._inherited]

@@ -272,6 +272,14 @@ def test_a_known_store_that_is_out_is_asked_for_the_last_time_when_its_time_is_o
         assert over == pytest.approx(60) or (every and 60 < over + every < 60 + 2 * every)
 
 
+def test_a_known_store_that_breaks_off_is_waited_for_by_time_where_nothing_else_comes_through() -> None:
+    broken = told("ConnectionReset")
+    assert retry_after(broken, 30, 59.0, 0.999, patience=60.0, silent=True) == pytest.approx(1.0)
+    assert retry_after(broken, 30, 60.0, 0.999, patience=60.0, silent=True) is None
+    assert retry_after(broken, 9, 1.0, 0.5, patience=60.0) is None
+    assert retry_after(broken, 9, 1.0, 0.5, silent=True) is None
+
+
 def test_renewed_credentials_are_tried_once() -> None:
     assert len(waits(verdict("write", URL, "renewed"), 0.5, proven=False)) == 1
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
-import os
 import subprocess
 import sys
-import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cgroups import Group, limited
 from rig import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from rig import Rig
 
@@ -38,87 +34,25 @@ ASK = (
     + "print(json.dumps([msgspec.to_builtins(m) for m in (before, meter.memory())] + [status]))\n"
 )
 
-_numbers = itertools.count()
+
+def run(group: Group, rig: Rig, *, termination: str = "") -> Result:
+    """A whole job in the group."""
+    env = rig.env({"LAUNCHER_TERMINATION_LOG": termination} if termination else None)
+    done = subprocess.run(group.inside(rig.argv()), env=env, capture_output=True, text=True, check=False, timeout=100)
+    return Result(done.returncode, done.stdout, done.stderr, rig.run_json())
 
 
-class Group:
-    """A control group with a memory limit and no swap, in whichever version this machine has."""
-
-    def __init__(self, folder: Path, source: str) -> None:
-        self.folder = folder
-        self.source = source
-
-    def inside(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """The same program, in the group from its first instruction on."""
-        return ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.folder / "cgroup.procs"), *argv)
-
-    def run(self, rig: Rig, *, termination: str = "") -> Result:
-        """A whole job in the group."""
-        env = rig.env({"LAUNCHER_TERMINATION_LOG": termination} if termination else None)
-        done = subprocess.run(
-            self.inside(rig.argv()), env=env, capture_output=True, text=True, check=False, timeout=100
-        )
-        return Result(done.returncode, done.stdout, done.stderr, rig.run_json())
-
-    def eat(self) -> None:
-        """Have the kernel kill somebody in the group."""
-        done = subprocess.run(self.inside((sys.executable, "-c", EAT + "eat()")), check=False, timeout=60)
-        assert done.returncode == -9
-
-    def remove(self) -> None:
-        """Take the group away; whoever is still in it was started by the test."""
-        end = time.monotonic() + 20
-        while True:
-            for pid in (self.folder / "cgroup.procs").read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), 9)
-            try:
-                self.folder.rmdir()
-            except OSError:  # a process that ends is a member until it is gone
-                if time.monotonic() > end:
-                    raise
-                threading.Event().wait(0.02)
-            else:
-                return
-
-
-def made() -> Group:
-    """Make a group with the limit, or skip with what stands in the way."""
-    name = f"launcher-test-{os.getpid()}-{next(_numbers)}"
-    old, new = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
-    if (old / "memory.limit_in_bytes").exists():
-        group = Group(old / name, "cgroup v1")
-        # The second one bounds memory and swap together; a kernel that does not count swap has no such file.
-        limits = {"memory.limit_in_bytes": LIMIT, "memory.memsw.limit_in_bytes": LIMIT}
-    elif (new / "cgroup.subtree_control").exists():
-        if "memory" not in (new / "cgroup.subtree_control").read_text().split():
-            pytest.skip("the root control group does not hand the memory controller down")
-        group = Group(new / name, "cgroup v2")
-        limits = {"memory.max": LIMIT, "memory.swap.max": 0}
-    else:
-        pytest.skip("no memory controller is mounted below /sys/fs/cgroup")
-    try:
-        group.folder.mkdir()
-    except OSError as error:
-        pytest.skip(f"a control group cannot be made here: {error}")
-    try:
-        for file, value in limits.items():
-            if (group.folder / file).exists():
-                (group.folder / file).write_text(str(value))
-    except BaseException:
-        group.remove()
-        raise
-    return group
+def eat(group: Group) -> None:
+    """Have the kernel kill somebody in the group."""
+    done = subprocess.run(group.inside((sys.executable, "-c", EAT + "eat()")), check=False, timeout=60)
+    assert done.returncode == -9
 
 
 @pytest.fixture
 def group() -> Iterator[Group]:
     """A group with 128 MiB, gone with the test."""
-    group = made()
-    try:
+    with limited(LIMIT) as group:
         yield group
-    finally:
-        group.remove()
 
 
 def test_the_counters_of_a_real_group(group: Group) -> None:
@@ -157,7 +91,7 @@ def limits(result: Result) -> tuple[Any, Any]:
 def test_a_boot_file_that_the_kernel_killed_is_out_of_memory(group: Group, local_rig: Rig, tmp_path: Path) -> None:
     local_rig.code(EAT + "eat()\n")
     termination = tmp_path / "termination"
-    result = group.run(local_rig, termination=str(termination))
+    result = run(group, local_rig, termination=str(termination))
     assert (result.code, result.run_json["phase"], result.cause) == (137, "Failed", "oom-killed"), result.err
     assert limits(result) == (LIMIT, 1)
     if group.source == "cgroup v1":
@@ -170,7 +104,7 @@ def test_a_boot_file_that_the_kernel_killed_is_out_of_memory(group: Group, local
 
 def test_a_worker_that_the_kernel_killed_is_why_the_boot_file_failed(group: Group, local_rig: Rig) -> None:
     local_rig.code(WORKER.format(code=1))
-    result = group.run(local_rig)
+    result = run(group, local_rig)
     assert result.out == "-9\n"
     assert (result.code, result.cause) == (1, "oom-killed")
     assert limits(result) == (LIMIT, 1)
@@ -178,7 +112,7 @@ def test_a_worker_that_the_kernel_killed_is_why_the_boot_file_failed(group: Grou
 
 def test_a_killed_worker_that_the_boot_file_could_do_without_is_no_failure(group: Group, local_rig: Rig) -> None:
     local_rig.code(WORKER.format(code=0))
-    result = group.run(local_rig)
+    result = run(group, local_rig)
     assert result.out == "-9\n"
     assert (result.code, result.run_json["phase"], result.run_json["cause"]) == (0, "Completed", None)
     assert limits(result) == (LIMIT, 1)
@@ -186,15 +120,15 @@ def test_a_killed_worker_that_the_boot_file_could_do_without_is_no_failure(group
 
 def test_a_kill_by_hand_is_not_called_out_of_memory(group: Group, local_rig: Rig) -> None:
     local_rig.code(BY_HAND)
-    result = group.run(local_rig)
+    result = run(group, local_rig)
     assert (result.code, result.cause) == (137, "killed")
     assert limits(result) == (LIMIT, 0)
 
 
 def test_a_kill_before_the_run_is_not_the_run_s(group: Group, local_rig: Rig) -> None:
-    group.eat()
+    eat(group)
     local_rig.code(BY_HAND)
-    result = group.run(local_rig)
+    result = run(group, local_rig)
     assert (result.code, result.cause) == (137, "killed")
     assert limits(result) == (LIMIT, 0)
     assert result.run_json["limits"]["oom_kills_before"] == 1

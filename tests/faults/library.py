@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 Blame = Literal["the user", "the infrastructure", "a hang", "nobody"]
 Layout = Literal["1 process", "4 processes", "2 nodes"]
 Scene = Literal[
-    "", "small disk", "memory limit", "slow store", "store outage", "store busy", "store resets", "store unknown"
+    "",
+    "small disk",
+    "memory limit",
+    "slow store",
+    "store outage",
+    "store cut",
+    "store busy",
+    "store resets",
+    "store unknown",
 ]
 
 LAYOUTS: tuple[Layout, ...] = ("1 process", "4 processes", "2 nodes")
@@ -222,6 +230,8 @@ PASSING = (
              layouts=SERVED),
     Injected("store-outage", "a store that is gone for as long as it is waited for", "nobody", WELL,
              scene="store outage", layouts=SERVED),
+    Injected("store-cut", "a store that breaks off every request for as long as it is waited for", "nobody", WELL,
+             scene="store cut", layouts=SERVED),
 )  # fmt: skip
 FAULTS = (*OWN, *INFRASTRUCTURE, *HANGING, *PASSING)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"

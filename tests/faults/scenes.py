@@ -6,13 +6,10 @@ import contextlib
 import json
 import os
 import subprocess
-import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
+from cgroups import limited
 from ends import PROGRAMS, Ends
 from fronts import Fault, s3_error
 from library import PROCESSES, STRUCK
@@ -21,6 +18,7 @@ from rig import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from fronts import Front
     from library import Injected, Layout
@@ -125,7 +123,7 @@ class Scene(Ends):
             elif kind == "small disk":
                 self.prefix = small_disks([each / "home/ma-user/modelarts/outputs" for each in self.nodes])
             elif kind == "memory limit":
-                self.prefix = stack.enter_context(little_memory())
+                self.prefix = stack.enter_context(limited(MEMORY)).inside()
             yield
 
 
@@ -141,6 +139,8 @@ def bad_store(kind: str) -> Fault:
         return Fault("slow", seconds=SLOW_S)
     if kind == "store outage":
         return s3_error(503, "ServiceUnavailable", target="/out/rank-", lasts=OUTAGE_S)
+    if kind == "store cut":
+        return Fault("reset", target="/out/rank-", lasts=OUTAGE_S)
     if kind == "store busy":
         return s3_error(503, "SlowDown", method="GET", target=INPUT)
     return Fault("reset", method="GET", target=INPUT)
@@ -157,42 +157,3 @@ def small_disks(folders: Sequence[Path]) -> tuple[str, ...]:
     if made.returncode:
         pytest.skip(f"no file system can be mounted here (needs root): {made.stderr.strip()}")
     return prefix
-
-
-@contextlib.contextmanager
-def little_memory() -> Iterator[tuple[str, ...]]:
-    """What starts a program in a control group with a limit."""
-    top = Path("/sys/fs/cgroup")
-    old = (top / "memory" / "memory.limit_in_bytes").exists()
-    group = (top / "memory" if old else top) / f"launcher-fault-{uuid4().hex}"
-    limits = {"memory.limit_in_bytes": MEMORY, "memory.memsw.limit_in_bytes": MEMORY}
-    try:
-        if not old and "memory" not in (top / "cgroup.subtree_control").read_text().split():
-            pytest.skip("the root control group does not hand the memory controller down")
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"a control group cannot be made here: {error}")
-    try:
-        for file, value in (limits if old else {"memory.max": MEMORY, "memory.swap.max": 0}).items():
-            if (group / file).exists():
-                (group / file).write_text(str(value))
-        yield ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs"))
-    finally:
-        remove(group)
-
-
-def remove(group: Path) -> None:
-    """Take a control group away; whoever is still in it was started by the test."""
-    end = time.monotonic() + 20
-    while True:
-        for pid in (group / "cgroup.procs").read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), 9)
-        try:
-            group.rmdir()
-        except OSError:  # a process that ends is a member until it is gone
-            if time.monotonic() > end:
-                raise
-            threading.Event().wait(0.02)
-        else:
-            return

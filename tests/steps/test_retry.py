@@ -7,7 +7,7 @@ import pytest
 from fake_store import missing, never, refused
 
 from launcher.core.errors import Cancelled, StoreError
-from launcher.retry import BUDGET, SLOT, Retries, Trial, pause
+from launcher.retry import BUDGET, PATIENCE, SLOT, Retries, Trial, pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,9 @@ class Rest:
         return self.now
 
 
-def patient(heard: Callable[[], object] = never) -> tuple[Retries, Rest]:
+def patient(heard: Callable[[], object] = never, *, patience: float = PATIENCE) -> tuple[Retries, Rest]:
     rest = Rest()
-    return Retries(rest.clock, heard, rest), rest
+    return Retries(rest.clock, heard, rest, patience=patience), rest
 
 
 def fault(code: str) -> StoreError:
@@ -100,6 +100,56 @@ def test_a_store_that_was_waited_for_in_vain_must_answer_before_it_is_waited_for
     retries.call(Failing(0, fault("store-busy")), never)
     assert second < first / 2
     assert waited() > first / 2
+
+
+def waited_for_what_breaks_off(retries: Retries, rest: Rest, between: Callable[[], object] = never) -> float:
+    """Seconds for which an object is tried whose every transfer breaks off; `between` is done during each."""
+    began = rest.now
+
+    def work() -> None:
+        rest.now += 0.01
+        between()
+        raise fault("store-broken")
+
+    with pytest.raises(StoreError):
+        retries.call(work, never)
+    return rest.now - began
+
+
+def test_a_known_store_that_breaks_off_whatever_is_asked_of_it_is_waited_for_as_one_that_is_away() -> None:
+    retries, rest = patient()
+    retries.went_well()
+    rest.now += 1
+    assert 60 <= waited_for_what_breaks_off(retries, rest) < 62
+    # in vain: the next is not waited for so long again
+    assert waited_for_what_breaks_off(retries, rest) <= 21
+
+
+@pytest.mark.parametrize("code", ["store-unreachable", "store-busy", "store-broken"])
+def test_what_is_left_of_a_store_that_was_waited_for_in_vain_is_not_waited_for_longer(code: str) -> None:
+    retries, rest = patient(patience=2)
+    retries.went_well()
+    for _ in range(3):
+        rest.now += 1
+        began = rest.now
+        with pytest.raises(StoreError):
+            retries.call(Failing(10_000, fault(code)), never)
+        assert rest.now - began <= 2 + 1e-6
+
+
+def test_one_object_that_breaks_off_while_others_come_through_is_not_waited_for_so_long() -> None:
+    retries, rest = patient()
+    retries.went_well()
+    rest.now += 1
+    seconds = waited_for_what_breaks_off(retries, rest, between=retries.went_well)
+    assert seconds < 9 * 8
+    assert retries.spent == 8
+
+
+def test_a_store_that_never_answered_and_breaks_off_is_given_up_by_tries() -> None:
+    retries, rest = patient()
+    assert waited_for_what_breaks_off(retries, rest) <= 21
+    assert retries.spent <= 8
 
 
 def test_a_refusal_says_nothing_of_how_long_a_store_is_waited_for() -> None:
