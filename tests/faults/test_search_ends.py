@@ -131,7 +131,7 @@ def test_the_next_search_ends_what_one_left_that_was_killed_with_its_trials_laun
         kill(*search.searching(), *search.launchers())
     assert search.boots()
     with search.running("--jobs", "2", command="search") as process:
-        until(lambda: len(search.boots()) == 2 and not set(orphans) & set(search.boots()))
+        until(lambda: len({*search.boots()} - {*orphans}) == 2)
         assert all(search.asked(orphan) for orphan in orphans)
         assert {search.rate(each) for each in search.boots()} == {search.rate(each) for each in orphans}
         search.go()
