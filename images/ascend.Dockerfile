@@ -33,6 +33,7 @@ ENV LANG=C.UTF-8 \
     PYTHONPATH=${CANN}/python/site-packages:${CANN}/opp/built-in/op_impl/ai_core/tbe${PYTHONPATH:+:${PYTHONPATH}} \
     LD_LIBRARY_PATH=${CANN}/tools/aml/lib64:${CANN}/tools/aml/lib64/plugin:${CANN}/lib64:${CANN}/lib64/plugin/opskernel:${CANN}/lib64/plugin/nnengine:${CANN}/opp/built-in/op_impl/ai_core/tbe/op_tiling:${DRIVER}:${DRIVER}/common:${DRIVER}/driver${LD_LIBRARY_PATH:+:${LD_LIBRARY_PATH}}
 HEALTHCHECK NONE
+STOPSIGNAL SIGTERM
 # Without a group here the engine gives the user all groups of its own: 100, and the one that may open the devices.
 USER 1000
 WORKDIR /home/ma-user

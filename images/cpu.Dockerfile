@@ -22,6 +22,7 @@ LABEL org.opencontainers.image.title="modelarts-launcher" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 ENV LANG=C.UTF-8
 HEALTHCHECK NONE
+STOPSIGNAL SIGTERM
 USER 1000:100
 WORKDIR /home/ma-user
 ENTRYPOINT ["launcher", "run"]

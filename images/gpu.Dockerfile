@@ -27,6 +27,7 @@ ENV LANG=C.UTF-8 \
     PATH=/usr/local/nvidia/bin:${PATH} \
     LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64${LD_LIBRARY_PATH:+:${LD_LIBRARY_PATH}}
 HEALTHCHECK NONE
+STOPSIGNAL SIGTERM
 USER 1000:100
 WORKDIR /home/ma-user
 ENTRYPOINT ["launcher", "run"]

@@ -18,6 +18,7 @@ LABEL org.opencontainers.image.title="modelarts-launcher" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
-# one of the base's would be inherited, and kill a training that is slow to answer
+# of the base they would be inherited: one kills a training that is slow to answer, the other ends it without the grace
 HEALTHCHECK NONE
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["launcher", "run"]

@@ -13,26 +13,32 @@ from msgspec.structs import replace
 
 from launcher.asking import Asker
 from launcher.closing import explained
-from launcher.core.errors import Exit
+from launcher.core.errors import Exit, LauncherError
 from launcher.core.gain import UNBEGUN, compare, no_progress, stuck
 from launcher.core.lifecycle import Again, Failure, GivenUp, Phase, Signalled
 from launcher.core.lifecycle.troubles import may_begin_again
 from launcher.core.outcome import Outcome
 from launcher.core.retrying import Decision, Past, judge, past_of
 from launcher.gain import Gains
+from launcher.pool import StepThread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launcher.company import Company
     from launcher.core.devices import Devices
     from launcher.core.gain import Gained, Mark
     from launcher.core.plan import Plan
     from launcher.core.record import Cause
+    from launcher.gain import Seen
     from launcher.report import Report
     from launcher.supervise import Desk
     from launcher.world import World
 
 LOOK_S = 2.0
 """Seconds between two looks at devices that somebody else holds."""
+GAIN_S = 15.0
+"""Seconds after which a look at the outputs is given up: a file system may not answer."""
 SHOWN = 8
 
 
@@ -48,6 +54,7 @@ class Attempts:
         others: Company | None,
         *,
         share: random.Random | None = None,
+        gains: Gains | None = None,
     ) -> None:
         self._plan = plan
         self._world = world
@@ -56,7 +63,7 @@ class Attempts:
         self._others = others
         self._share = share or random.Random()  # noqa: S311 - a pause is no secret
         self._past: list[Past] = []
-        self._gains = Gains(plan)
+        self._gains = gains or Gains(plan)
         self._gained: list[bool | None] = []
         self._mark: Mark | None = None
         """How far the training was when it began in this attempt; None as long as it has not."""
@@ -70,7 +77,7 @@ class Attempts:
     def begin(self) -> None:
         """Note how far the training is, which is about to begin."""
         if self._desk.state.going:
-            self._mark = self._gains.mark()
+            self._mark = self._gains.mark(self._aside)
 
     def again(self, found: Cause | None) -> bool:
         """Whether the training is started again; if so, the desk, the record and the devices are ready for it.
@@ -92,9 +99,12 @@ class Attempts:
         return True
 
     def _alone(self, outcome: Outcome, gained: Gained) -> Decision:
+        self._desk.until(Phase.READY, lambda: True)  # who has asked for the end by now is heard first
         state = self._desk.state
         past = past_of(outcome, trained=state.boot_code is not None)
         if past is None or not may_begin_again(state):
+            if state.expired:
+                self._say("The training is not started again: the job has had the time that auto_stop gives it.")
             return Decision(again=False, why="")
         decision = self._worth(past, gained)
         if decision.again:
@@ -143,10 +153,20 @@ class Attempts:
     def _gain(self) -> Gained:
         """What the attempt that has ended was worth."""
         before, self._mark = self._mark, None
-        gained = UNBEGUN if before is None else compare(before, self._gains.mark())
+        gained = UNBEGUN if before is None else compare(before, self._gains.mark(self._aside))
         self._gained.append(gained.gained)
         self._report.gained(gained.words)
         return gained
+
+    def _aside(self, look: Callable[[], Seen]) -> Seen | None:
+        """Look on a thread of its own; None where that takes too long, or somebody asks for the end meanwhile."""
+        step = StepThread(lambda _: look(), bool, self._world.processes.wake)
+        step.start()
+        by = self._world.clock.monotonic() + GAIN_S
+        self._desk.until(Phase.READY, lambda: step.over or not may_begin_again(self._desk.state), by)
+        if step.error is not None and not isinstance(step.error, LauncherError):
+            raise step.error
+        return step.result
 
     def _free_devices(self) -> None:
         """Look at the devices until nobody holds memory of them any more; whoever does so to the end is named."""

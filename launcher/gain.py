@@ -1,7 +1,7 @@
 """How far a training is, looked at before and after an attempt: the checkpoints in its outputs, the steps in its log.
 
-It looks for no longer than a few seconds, follows no link, and changes nothing. What it could not see is said, never
-guessed. What comes of it is decided in `core/gain.py`.
+It follows no link and changes nothing, and looks for a few seconds only, unless a file system hangs. What it could not
+see is said, never guessed. What comes of it is decided in `core/gain.py`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from launcher.core.plan import Output, Plan
 
+    Seen = tuple[tuple[Reached, ...], str | None]
+    """How far each output is, and what could not be looked at."""
+    Aside = Callable[[Callable[[], Seen]], Seen | None]
+
 MOST_ENTRIES = 500_000
 """Files and folders of all outputs that one look takes in,"""
 LOOK_S = 5.0
@@ -42,6 +46,7 @@ _HOPELESS = (
     "the step pattern may take very long on a line and is not looked for; write it without repeats of repeats, or "
     "install the package regex"
 )
+_UNSEEN = "the outputs were not looked at to the end"
 
 
 class Gains:
@@ -60,14 +65,20 @@ class Gains:
         self._read: tuple[int, int] | None = None
         """Up to where the log was read: its inode, and the offset in it."""
 
-    def mark(self) -> Mark:
-        """How far the training is now; what the log shows counts from the mark before."""
+    def mark(self, aside: Aside = lambda look: look()) -> Mark:
+        """How far the training is now; what the log shows counts from the mark before.
+
+        `aside` looks at the outputs, on whatever thread, or gives that up: None.
+        """
         latest = self._latest()
         if latest is not None:
             self._step = latest if self._step is None else max(self._step, latest)
+        outputs, why = aside(self._seen) or ((), _UNSEEN)
+        return Mark(outputs=outputs, step=self._step, latest=latest, unknown=why or self._hopeless())
+
+    def _seen(self) -> Seen:
         look = _Look(self._monotonic() + LOOK_S, self._most, self._monotonic)
-        outputs = tuple(self._reached(output, look) for output in self._outputs)
-        return Mark(outputs=outputs, step=self._step, latest=latest, unknown=look.why or self._hopeless())
+        return tuple(self._reached(output, look) for output in self._outputs), look.why
 
     def _reached(self, output: Output, look: _Look) -> Reached:
         gathering = Gathering(self._rules.checkpoints)

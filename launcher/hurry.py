@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from launcher.core.lifecycle import Announced, Event, Signalled
 from launcher.core.lifecycle.deadlines import reserve
-from launcher.core.lifecycle.stopping import presses
+from launcher.core.lifecycle.stopping import lies_ready, presses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,8 +42,10 @@ class Hurry:
 
     def changed(self, before: State, after: State, pids: Sequence[int]) -> None:
         """Act on what has become of the state; `pids` are the boot processes."""
-        if after.announced is not None and before.announced is None:
-            self.pass_on(after.announced, pids, self._seconds)
+        news = after.announced if before.announced is None else None
+        if news is not None:
+            self.pass_on(news, pids, self._seconds)
         why = after.stopped, after.announced
-        if presses(after) and not (presses(before) and why == (before.stopped, before.announced)):
+        begins = presses(after) and not (presses(before) and why == (before.stopped, before.announced))
+        if begins or (news is not None and lies_ready(after)):
             self.hasten()

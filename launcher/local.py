@@ -161,7 +161,8 @@ class Attendance:
 
     def _told(self, chunk: bytes) -> None:
         self._heard()
-        self._err.write(chunk)
+        # nobody is waited for any more, but who does read is to learn how it ended
+        (self._err.write if self._until is None else self._err.line)(chunk)
         *whole, rest = (self._line + chunk).split(b"\n")
         self._line = rest[-_LONGEST:]
         for line in whole:

@@ -130,6 +130,8 @@ class Notices:
         """What a source says now; a file that was named says something new whenever it is written."""
         try:
             descriptor = os.open(self._top + source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:
+            return self._unread(source)
         except OSError:
             return None
         try:
@@ -142,6 +144,15 @@ class Notices:
         reason = source.read(text.decode("utf-8", "replace"), time.time())
         written = status.st_mtime_ns if source.path == self._named else 0
         return None if reason is None else (reason, written)
+
+    def _unread(self, source: Source) -> tuple[str, int] | None:
+        """What a source says that may not be read: that it is there, if it was named."""
+        if source.path != self._named:
+            return None
+        try:
+            return "it may not be read", os.stat(self._top + source.path).st_mtime_ns
+        except OSError:
+            return None
 
 
 class _Look(threading.Thread):

@@ -81,8 +81,8 @@ def laid(plan: Plan, record: Reproduce | None, known: Mapping[str, Any]) -> Repr
     return replace(record or of_plan(plan, __version__), **known)
 
 
-def closed(plan: Plan, record: Reproduce | None, *, looked: bool) -> Reproduce:
-    """The record as it stays, and what is missing in it."""
+def closed(plan: Plan, record: Reproduce | None, *, looked: bool, asked: bool) -> Reproduce:
+    """The record as it stays, and what is missing in it; `asked`: somebody has asked the interpreter."""
     record = record or of_plan(plan, __version__)
     notes = list(record.notes)
     if not looked or record.job is None:
@@ -90,5 +90,6 @@ def closed(plan: Plan, record: Reproduce | None, *, looked: bool) -> Reproduce:
     if plan.staged is not None:
         notes.append("it is a trial: its packages are those of its search")
     elif record.interpreter is not None and record.packages is None:
-        notes.append("the interpreter did not say in time what it could load")
+        late, never = "did not say in time what it could load", "was not asked what it could load: the run ended before"
+        notes.append(f"the interpreter {late if asked else never}")
     return replace(record, notes=tuple(notes), finished=not notes)

@@ -40,14 +40,12 @@ if TYPE_CHECKING:
 
 BEFORE_S = 0.005
 """For summing up code before the training begins."""
-LITTLE = 1 << 20
-"""Bytes of a file that is summed up then at all."""
 SETTLE_S = 2.0
 """At the end, for what is not looked up yet."""
 FIRST_S = 0.25
 """The boot file starts alone: so long nothing is looked up beside it, unless it is over before."""
 PAUSE_S = 5.0
-"""Of a training, before its interpreter is asked: that of a shorter one is asked when it is over."""
+"""Of an attempt at the training, before its interpreter is asked: that of a shorter one is asked when it is over."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +97,7 @@ class Recording:
         self._known: dict[str, Summed] = {}
         self._since = 0
         self._begun = self._looked = self._closed = False
+        self._attempt = 0
         self._question: _Question | None = None
         self._asked: set[int | None] = set()
         self._record: Reproduce | None = None
@@ -110,8 +109,9 @@ class Recording:
         self._since = time.time_ns()
         code, listed = self._plan.code, self._listed.get(("code", "code"))
         if code is not None and listed is not None:
-            with suppress(OSError):
-                self._sum_up(code.path, listed)
+            from launcher.snapshot import summed_early  # noqa: PLC0415 - where a run is recorded
+
+            self._known = summed_early(code.path, listed, BEFORE_S)
         self._before, self._desk.listener = self._desk.listener, self._hear
         self._processes.ended = self._heard
 
@@ -137,21 +137,11 @@ class Recording:
         with self._lock:
             return self._record is not None and self._record.packages is not None
 
-    def _sum_up(self, folder: str, listed: Listed) -> None:
-        from launcher.snapshot import summed  # noqa: PLC0415 - where a run is recorded
-
-        end = time.monotonic() + BEFORE_S
-        for path, size, _ in listed.files:
-            if time.monotonic() > end:
-                break
-            found = summed(folder, f"{folder}/{path}") if size <= LITTLE else None
-            if found is not None:
-                self._known[path] = found
-
     def _hear(self, state: State) -> None:
-        """Begin when something runs."""
+        """Begin when something runs; what an attempt has not asked, the next one asks."""
         self._before(state)
-        if state.phase is Phase.RUN and state.running and not self._begun:
+        if state.phase is Phase.RUN and state.running and state.attempt != self._attempt:
+            self._attempt = state.attempt
             self._look()
             self._processes.later(PAUSE_S, self._ask_now)
 
@@ -177,22 +167,28 @@ class Recording:
         """Ask beside the training, where it still goes on; an interpreter that does not even start is ended too."""
         from launcher.core.freeze import LIMIT_S  # noqa: PLC0415 - not before the training
 
-        if (state := self._desk.state).phase is Phase.RUN and state.running and not state.signals:
+        state = self._desk.state
+        if state.phase is not Phase.RUN or state.signals or self._has_packages():
+            return
+        if state.running:
             self._ask("begin")
             self._processes.later(LIMIT_S, self._end_question)
+        else:  # between two trials
+            self._processes.later(PAUSE_S, self._ask_now)
 
     @_harmless
     def _heard(self, event: Exited) -> None:
-        """End a question when another child ends: beside it nobody could tell whose the orphans are."""
+        """End a question when another child ends, for beside it nobody could tell whose the orphans are; ask later."""
         if event.pid in self._asked:
+            self._asked.discard(event.pid)
             if self._question is not None:
                 self._question.heard(event)
-        else:
-            self._end_question()
+        elif self._end_question():
+            self._processes.later(PAUSE_S, self._ask_now)
 
-    def _end_question(self) -> None:
-        if self._question is not None:
-            self._question.end()
+    def _end_question(self) -> bool:
+        """Whether one still went on."""
+        return self._question is not None and self._question.end()
 
     def _over(self) -> bool:
         return self._looked and (self._question is None or self._question.over)
@@ -252,7 +248,7 @@ class Recording:
             self._closed = True
             from launcher.remembering import closed  # noqa: PLC0415 - not before the training
 
-            self._record = closed(self._plan, self._record, looked=self._looked)
+            self._record = closed(self._plan, self._record, looked=self._looked, asked=self._question is not None)
             self._report.reproduced = self._record
 
 
@@ -288,10 +284,12 @@ class _Question:
         if event.pid == self._pid:
             self._pid = None
 
-    def end(self) -> None:
-        """End it, if it still goes on."""
-        if self._pid is not None:
-            self._processes.signal(self._pid, SIGKILL)
+    def end(self) -> bool:
+        """End it, if it still goes on, and say whether it did."""
+        if self._pid is None:
+            return False
+        self._processes.signal(self._pid, SIGKILL)
+        return True
 
     def _ended(self) -> None:
         if self._pump is not None:

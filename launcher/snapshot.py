@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import asdict
 
 from launcher import disk
-from launcher.core.keys import plain_md5
+from launcher.core.keys import is_own, plain_md5
 from launcher.core.listed import NAMED
 from launcher.core.reproduce import NAMED_CODE, Code, Source, is_code, tree_digest
 from launcher.summing import new_sha256
@@ -59,6 +60,45 @@ def summed(root: str, path: str, since_ns: int | None = None) -> Summed | None:
     if (before.st_size, before.st_ctime_ns) != (after.st_size, after.st_ctime_ns):
         return None
     return Summed(size=after.st_size, runs=bool(after.st_mode & stat.S_IXUSR), sha256=digest.hexdigest())
+
+
+def summed_early(root: str, listed: Listed, seconds: float) -> dict[str, Summed]:
+    """Little files of a listing, in their order, summed up for so long and no longer."""
+    end, known = time.monotonic() + seconds, {}
+    for path, size, _ in listed.files:
+        if time.monotonic() > end:
+            break
+        found = summed(root, f"{root}/{path}") if size <= LITTLE else None
+        if found is not None:
+            known[path] = found
+    return known
+
+
+def lying(folder: str, most: int, stopped: Stopped) -> tuple[list[str], bool]:
+    """What lies in a folder, the launcher's own apart, by relative path; and whether that is all of it.
+
+    No more than `most` entries are looked at, nothing is read, and no link is followed.
+    """
+    found: list[str] = []
+    waiting, seen = [""], 0
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(os.path.join(folder, below)) as entries:
+                for entry in entries:
+                    seen += 1
+                    if seen > most or stopped():
+                        return sorted(found), False
+                    path = below + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(path + "/")
+                    elif not is_own(path):
+                        found.append(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            found.append(below or ".")  # nobody can say that it is empty
+    return sorted(found), True
 
 
 def code_here(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from launcher import disk
 from launcher.core.errors import Exit, PlanError
 
 LOCK = ".launcher.lock"
@@ -42,9 +43,12 @@ def _not_claimed(folder: str, path: str, error: OSError) -> PlanError:
             action="Wait for it, or give this one a --root of its own.",
             exit_code=Exit.NODE,
         )
+    full = error.errno in disk.FULL
     return PlanError(
         f"the log folder {folder} cannot be used: {path}: {error.strerror}",
         code="log-folder",
-        action="Run as a user who may write there, or give --root DIR.",
+        action="Make room there, or give --root DIR on a disk that has some."
+        if full
+        else "Run as a user who may write there, or give --root DIR.",
         exit_code=Exit.REFUSED if isinstance(error, PermissionError) else Exit.NODE,
     )

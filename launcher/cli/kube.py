@@ -143,6 +143,10 @@ def _pairs(option: str, given: Sequence[str], key: str, value: str, form: str) -
         name, mark, rest = text.partition("=")
         if not mark or not re.fullmatch(key, name) or not re.fullmatch(value, rest):
             raise click.UsageError(f"{option}: expected {form}, names as Kubernetes has them.")
+        if os.path.normpath(name) in {os.path.normpath(each) for each, _ in made}:
+            raise click.UsageError(
+                f"{option}: expected each {form.partition('=')[0]} once, found one twice; keep one of the two."
+            )
         made.append((name, rest))
     return made
 

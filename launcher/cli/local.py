@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from signal import Signals
+from signal import SIGKILL, Signals
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -79,6 +79,8 @@ class _Begun(NamedTuple):
     engine: DockerEngine
     folders: Folders
     report: str | None
+    kept: str | None
+    """Below which folder everything lies afterwards; None where the container's folders go with it."""
 
 
 def _speak(*, quiet: bool, verbose: bool) -> None:
@@ -116,7 +118,7 @@ def _begin(options: dict[str, Any], environ: dict[str, str]) -> _Begun:
     sweep(engine, temporary(environ))
     folders = Folders(decided.container, wanted.folder, here.owner, engine.identity())
     folders.make()
-    return _Begun(decided, engine, folders, asked.report)
+    return _Begun(decided, engine, folders, asked.report, wanted.root)
 
 
 def _check(options: Mapping[str, Any]) -> None:
@@ -183,17 +185,36 @@ def _attend(begun: _Begun, *, shell: bool) -> tuple[End, int]:
     return end, code
 
 
+def _at_its_limit(begun: _Begun) -> str:
+    from launcher.core.keys import human_size
+
+    limit = begun.decided.container.memory_bytes
+    of = f" of {human_size(limit)}" if limit else ""
+    return (
+        f"error: the container was at its limit of memory{of} and the kernel ended it. "
+        "Give it more by --memory, or use less: a smaller batch, fewer DataLoader workers."
+    )
+
+
+def _ended_by_others(begun: _Begun) -> str:
+    """Nothing in it could say why: whoever sends SIGKILL to PID 1 leaves no time for that."""
+    kept = (
+        f"; the rest lies below {begun.kept}, and `launcher sync` puts it there in a container that has it mounted "
+        "where it was (docs/docker.md)"
+        if begun.kept
+        else ""
+    )
+    return (
+        f"error: the container {begun.decided.container.name} was killed or removed from outside (`docker kill`, "
+        "`docker rm --force`, or a machine that is short of memory), and the run could not end by itself. "
+        f"Run it again: what was uploaded until then is in the store{kept}."
+    )
+
+
 def _tell(begun: _Begun, end: End, *, explained: bool) -> None:
     """Say what the run itself could not; `explained`: it has said why it ended."""
-    limit = begun.decided.container.memory_bytes
-    if end.out_of_memory and end.code == 128 + 9 and not explained:
-        from launcher.core.keys import human_size
-
-        of = f" of {human_size(limit)}" if limit else ""
-        say(
-            f"error: the container was at its limit of memory{of} and the kernel ended it. "
-            "Give it more by --memory, or use less: a smaller batch, fewer DataLoader workers."
-        )
+    if end.code == 128 + SIGKILL and not explained:
+        say(_at_its_limit(begun) if end.out_of_memory else _ended_by_others(begun))
     if begun.report is not None and begun.decided.mount is not None:
         from launcher.cli.folders import copy_report
 

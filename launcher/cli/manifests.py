@@ -21,9 +21,18 @@ if TYPE_CHECKING:
     from launcher.core.kube.wishes import Wishes
     from launcher.core.spec import Job
 
+_FILES = frozenset(
+    f"{name}.yaml" for name in ("configmap", "service", "pod", "job", "trainingruntime", "trainjob", "kustomization")
+)
+"""Every file that a base can have: what is called otherwise is somebody's, whatever stands in it."""
+_OTHER_NAMES = ("kustomization.yml", "Kustomization")
+"""By these kustomize knows a kustomization too, and takes a folder with two of them for none."""
 MARK = "# Written by launcher kube; the next time it is written anew.\n"
 _FIELDS_OF_VALUES = re.compile(r"parameters\[|environments|annotations|--set|--env|hyperparameter|search_params")
 _TOLD_VALUE = re.compile(r"(?s)(expected one of |found |is no \w+: ).*")
+_FIELDS_OF_WORDS = re.compile(r".*\.(type|valid_type|param_type|scale)")
+"""What these may be is told: the words are the service's own, and no choice of a hyperparameter."""
+_TOLD_WORD = re.compile(r"(?s)(found ).*")
 _QUOTED = re.compile(r"[-+.~0-9].*|[yYnN]|(?s:.*[\x7f-\x9f\u2028\u2029\ufeff].*)")
 """What one version of YAML takes for a number is text in another (1e3, 0o17, 1:30); likewise with ends of lines, and
 with `y` and `n`, which PyYAML writes as they are and kubectl reads as truth values."""
@@ -98,11 +107,16 @@ def _planned(completed: Completed, store: str | None, resume: str | None) -> Ite
         need_store(decided, Opened())
     found = [*decided.warnings]
     resource = completed.job.spec.resource if completed.job.spec else None
-    if searched_algorithm(completed.job) is not None and resource and (resource.node_count or 1) > 1:
+    if searched_algorithm(completed.job) is not None:
         found.append(
-            f"each of the {resource.node_count} pods searches by itself, and ends with 65 where the study is a file: "
-            "let LAUNCHER_STORAGE name a database in the container's env, or ask for one node"
+            "the job is a search, and the launcher of an image can do one only where its bundle was built for that: "
+            "build it with LOCK=search images/build bundle, or take auto_search away"
         )
+        if resource and (resource.node_count or 1) > 1:
+            found.append(
+                f"each of the {resource.node_count} pods searches by itself, and ends with 65 where the study is a "
+                "file: let LAUNCHER_STORAGE name a database in the container's env, or ask for one node"
+            )
     return (Problem(path="", message=each) for each in found)
 
 
@@ -138,7 +152,8 @@ def _without_value(problem: Problem, known: Sequence[str]) -> Problem:
 
     path, message = mask(problem.path, known), mask(problem.message, known)
     if _FIELDS_OF_VALUES.search(problem.path):
-        message = _TOLD_VALUE.sub(r"\1what is not shown here", message)
+        told = _TOLD_WORD if _FIELDS_OF_WORDS.fullmatch(problem.path) else _TOLD_VALUE
+        message = told.sub(r"\1what is not shown here", message)
     if holds(path, ()):
         path = "a member whose name reads like a secret and is not shown here"
     if holds(message, ()):
@@ -180,7 +195,7 @@ def written_base(folder: str, objects: Sequence[Mapping[str, Any]]) -> list[str]
     try:
         os.makedirs(folder, exist_ok=True)
         ours = _ours(folder)
-        for name in files:
+        for name in (*files, *_OTHER_NAMES):
             if os.path.lexists(f"{folder}/{name}") and name not in ours:
                 raise LauncherError(
                     f"{folder}/{name} is there and was not written by launcher kube",
@@ -207,7 +222,7 @@ def _ours(folder: str) -> set[str]:
     found = set()
     for name in os.listdir(folder):
         path = f"{folder}/{name}"
-        if name.endswith(".yaml") and os.path.isfile(path) and not os.path.islink(path):
+        if name in _FILES and os.path.isfile(path) and not os.path.islink(path):
             with open(path, "rb") as file:
                 if file.read(len(MARK)) == MARK.encode():
                     found.add(name)

@@ -133,10 +133,12 @@ def _need(policy: Policy, storage: str) -> None:
         wanted.append("psycopg")
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
+        from launcher.adapters.study import remedy
+
         raise LauncherError(
             f"a search needs what is not installed here: {', '.join(missing)}",
             code="search-not-installed",
-            action="Install it: pip install 'modelarts-launcher[search]'.",
+            action=remedy(),
             exit_code=Exit.NODE,
         )
     problems = wrong_expressions(policy)
@@ -212,9 +214,9 @@ def _told(quest: Quest) -> tuple[str, ...]:
     """What is worth a warning of the lanes and of what is not installed."""
     notes = tuple(dict.fromkeys(each.note for each in quest.lanes if each.note))
     if quest.draw is None:
-        notes += (
-            "plotly is not installed, so that there will be no report.html: pip install 'modelarts-launcher[search]'",
-        )
+        from launcher.adapters.study import remedy
+
+        notes += (f"plotly is not installed, so that there will be no report.html. {remedy()}",)
     return notes
 
 

@@ -16,6 +16,7 @@ from launcher.cli.claim import Claim
 from launcher.cli.load import load_job, read_file
 from launcher.cli.machine import absolute, devices_of
 from launcher.cli.options import request
+from launcher.cli.rehearse_checks import check_first, check_store
 from launcher.cli.stores import open_store
 from launcher.core.engines import engine_of
 from launcher.core.errors import Exit, LauncherError, PlanError
@@ -115,11 +116,12 @@ def rehearsed(options: dict[str, Any], environ: dict[str, str], here: Here, *, s
     _check_single(job, nodes, single)
     scenery = _scenery(asked, job, environ, nodes)
     if nodes == 1:
+        check_store(asked, environ, scenery)
         _furnish(scenery, asked, environ)
         return here(_alone(plain, job), told(environ, scenery, 0))
     ports = free_ports(nodes)
     scenery = replace(scenery, ports=ports, nonce=environ.get("LAUNCHER_NONCE") or secrets.token_hex(16))
-    _check_first(asked, environ, scenery)
+    check_first(asked, environ, scenery)
     _furnish(scenery, asked, told(environ, scenery, 0))
     return several({**options, **plain}, asked, environ, scenery)
 
@@ -269,16 +271,3 @@ def _furnish(scenery: Scenery, asked: Request, environ: Mapping[str, str]) -> No
             write_whole(scenery.table, table_text(scenery.nodes, cards).encode())
     except OSError as error:
         raise unwritable(root, disk.reason(error)) from error
-
-
-def _check_first(asked: Request, environ: Mapping[str, str], scenery: Scenery) -> None:
-    """Refuse at once, and in one voice, what every node would refuse. Raises LauncherError."""
-    from launcher.cli.prepare import need_store, prepare
-    from launcher.precheck import constraint_items, refusal
-
-    first = replace(asked, root=node_root(asked.root, 0), flags=Flags(nodes=scenery.nodes, index=0))
-    ready = prepare(first, told(environ, scenery, 0), preview=True)
-    need_store(ready.plan, ready.opened)
-    failed = [each for each in constraint_items(ready.plan) if each.state == "failed"]
-    if failed:
-        raise refusal(failed)

@@ -104,10 +104,15 @@ def _laid_beside(run_json: str, options: dict[str, Any], outputs: str | None) ->
     os.environ.pop("LAUNCHER_ALGORITHMS", None)  # the job is whole
     os.environ["LAUNCHER_JOB"] = json.dumps(document)
     environ = dict(os.environ)
-    ready = prepare(request(environ, dict(options)), environ, preview=True)
+    wanted = request(environ, dict(options))
+    ready = prepare(wanted, environ, preview=True)
+    if ready.searched is not None:
+        from launcher.cli.quest import Wishes, quest_of
+
+        ready, _ = quest_of(ready, wanted, Wishes())  # a search has an output of its own
     need_store(ready.plan, ready.opened)
-    now, installed = as_of_now(ready, origin_of(ready.whole, environ), then, environ)
-    rows = differences(then, now, installed)
+    now = as_of_now(ready, origin_of(ready.whole, environ), then, environ)
+    rows = differences(then, now.record, now.installed, now.folders)
     return tuple(replace(row, then=mask(row.then, ready.secrets), now=mask(row.now, ready.secrets)) for row in rows)
 
 

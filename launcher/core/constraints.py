@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from launcher.core.keys import human_size
 from launcher.core.parse.job import RETRIES
+from launcher.core.parse.resources import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -19,9 +20,6 @@ MISMATCH = "ModelArts.2763"
 
 MOST_NOTES = 3
 """So many sentences of those who asked the devices are repeated."""
-
-_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-"""A vendor's GB is taken for the smaller of its two meanings: what a kernel keeps for itself is no shortfall."""
 
 
 def flavor_detail(job: Job) -> FlavorDetail | None:
@@ -134,8 +132,8 @@ def flavor_wants(job: Job) -> Iterator[tuple[str, int | None]]:
 
 
 def size_bytes(size: FlavorSize) -> int | None:
-    """A size of a flavor; None where it is not told, or in a unit that nobody knows."""
-    unit = _UNITS.get((size.unit or "").upper())
+    """A size of a flavor; None where it is not told, or in a unit that nobody knows (a job's own warning)."""
+    unit = UNITS.get((size.unit or "").upper())
     return None if size.size is None or unit is None else size.size * unit
 
 

@@ -108,8 +108,7 @@ def _stopped(state: State, stop: Stop) -> Outcome:
     if state.trials:
         return _search_stopped(name, 128 + stop.number, evidence)
     if state.boot_code is None:
-        once_more = "" if state.attempt == 1 else f" for attempt {state.attempt}"
-        message = f"{name} came before the boot process started{once_more}."
+        message = f"{name} came before the boot process started{_once_more(state)}."
     else:
         message = f"{name} interrupted the training; {_how_it_ended(state)}."
     action = "Start the job again if it was not stopped on purpose."
@@ -122,7 +121,13 @@ def _stopped(state: State, stop: Stop) -> Outcome:
 def _how_far(state: State) -> str:
     if state.trials:
         return "the search's finished trials are kept"
-    return "the boot process had not started" if state.boot_code is None else _how_it_ended(state)
+    if state.boot_code is None:
+        return f"the boot process had not started{_once_more(state)}"
+    return _how_it_ended(state)
+
+
+def _once_more(state: State) -> str:
+    return "" if state.attempt == 1 else f" for attempt {state.attempt}"
 
 
 def _search_stopped(signal: str, code: int, evidence: tuple[str, ...]) -> Outcome:

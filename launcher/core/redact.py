@@ -29,11 +29,27 @@ _PAIR = re.compile(r"""["']([\w-]{1,256})\\*["']\s*:\s*\\*["']([^"']+)""")
 _BETWEEN = re.compile(r"""([\s;&|'"]+)""")
 _LONGEST_NAME, _MOST_MARKS = 256, 256
 """Characters of a name, and `=` of one word, that are looked at: a long text must not cost its square."""
-_URL = r"://[^/\s:@]{0,255}:([^/\s@]{1,4096})(?=@)"
-_URL_PASSWORD, _URL_PASSWORD_BYTES = re.compile(_URL, re.ASCII), re.compile(_URL.encode())
-"""A URL's password. It begins with what `re` finds fastest, and is bounded, so that a stream need hold back little."""
-_URL_UNDECIDED = re.compile(rb"://[^/\s:@]{0,255}(?::[^/\s@]{0,4096})?\Z")
-_URL_BYTES = 3 + 255 + 1 + 4096
+_READ = r"(?!\$[\w{(])"
+"""What a shell puts in from elsewhere is no secret."""
+_URL = (
+    r"://(?:[^/\s:@]{0,255}:([^/\s@]{1,4096})"
+    rf"|(?:(?<=(?i:http)://)|(?<=(?i:https)://)){_READ}([^/\s:@?#\"'<>\\]{{1,4096}}))(?=@)"
+)
+_MEMBER_NAME = r"(?:amp;)?(?:[Xx]-(?:[Aa]mz|[Oo]bs)-)?(?:[Ss]ignature|[Ss]ecurity-[Tt]oken)="
+_MEMBER = rf"[?&]{_MEMBER_NAME}{_READ}([^?&\s\"'<>\\]{{{SHORTEST},4096}})"
+_IN_MEMBERS = ("ignature=", "ecurity-")
+_URL_PARTS = (((), re.compile(_URL, re.ASCII)), (_IN_MEMBERS, re.compile(_MEMBER, re.ASCII)))
+_URL_PARTS_BYTES = (
+    ((), re.compile(_URL.encode())),
+    (tuple(each.encode() for each in _IN_MEMBERS), re.compile(_MEMBER.encode())),
+)
+"""A URL's password, or a token in its place; what signs a URL. Each is bounded, so that a stream need hold back little,
+and begins with what `re` finds fastest, or is sought only where a text holds one of a few words."""
+_URL_UNDECIDED = re.compile(rb"://(?:[^/\s:@]{0,255}:[^/\s@]{0,4096}|[^/\s:@]{0,4096})\Z")
+_MEMBER_UNDECIDED = re.compile(
+    rf"[?&](?:[A-Za-z;-]{{0,32}}|{_MEMBER_NAME}[^?&\s\"'<>\\]{{0,4096}})\Z".encode(),
+)
+_SCHEME_BYTES, _URL_BYTES, _MEMBER_BYTES = len("https"), 3 + 255 + 1 + 4096, 1 + 32 + 4096
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -86,9 +102,9 @@ def assigned(text: str) -> Iterator[tuple[str, str]]:
 
 
 def mask(text: str, secrets: Sequence[str]) -> str:
-    """The text without secret values and without passwords inside URLs."""
+    """The text without secret values, and without what opens a place inside a URL: passwords, tokens, signatures."""
     at, pieces = 0, []
-    for start, end in _spans(text, secrets, _URL_PASSWORD):
+    for start, end in _spans(text, secrets, _URL_PARTS):
         pieces += [text[at:start], MASK]
         at = end
     return "".join((*pieces, text[at:])) if pieces else text
@@ -166,9 +182,7 @@ def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[b
         masked_text, at = _masked_to(text, done, edge, secrets)
         if masked_text:
             yield masked_text
-        # From the last "://" on, what was given out still says whether a password follows.
-        context = text.rfind(b"://", max(edge - _URL_BYTES, 0), edge + 2)
-        start = edge if context < 0 else context
+        start = _context(text, edge)
         text, done = text[start:], at - start
     masked_text, _ = _masked_to(text, done, len(text), secrets)
     if masked_text:
@@ -178,8 +192,23 @@ def mask_chunks(chunks: Iterable[bytes], secrets: Sequence[bytes]) -> Iterator[b
 def _edge(text: bytes, held: int) -> int:
     """Up to where it is known which secrets begin, whatever comes next."""
     edge = max(len(text) - held, 0)
-    mark = text.rfind(b"://", max(len(text) - _URL_BYTES, 0))
-    return min(edge, mark) if mark >= 0 and _URL_UNDECIDED.match(text, mark) else edge
+    url, member = _marks(text, len(text), len(text))
+    if url >= 0 and _URL_UNDECIDED.match(text, url):
+        edge = min(edge, url)
+    return min(edge, member) if member >= 0 and _MEMBER_UNDECIDED.match(text, member) else edge
+
+
+def _context(text: bytes, edge: int) -> int:
+    """From where on what was given out still says what follows: from the last URL's scheme, and its last member."""
+    first = min(each if each >= 0 else edge for each in _marks(text, edge, edge + 2))
+    return max(min(first, edge) - _SCHEME_BYTES, 0)
+
+
+def _marks(text: bytes, edge: int, end: int) -> tuple[int, int]:
+    """Where the last URL and the last member of one begin that may go on behind an edge; -1: there is none."""
+    lowest = max(edge - _MEMBER_BYTES, 0)
+    member = max(text.rfind(b"?", lowest, edge), text.rfind(b"&", lowest, edge))
+    return text.rfind(b"://", max(edge - _URL_BYTES, 0), end), member
 
 
 def _masked_to(text: bytes, done: int, edge: int, secrets: Sequence[bytes]) -> tuple[bytes, int]:
@@ -188,7 +217,7 @@ def _masked_to(text: bytes, done: int, edge: int, secrets: Sequence[bytes]) -> t
     One that begins before `done` was given out as masked; it may go on.
     """
     at, pieces = done, []
-    for start, end in _spans(text, secrets, _URL_PASSWORD_BYTES):
+    for start, end in _spans(text, secrets, _URL_PARTS_BYTES):
         if start >= max(edge, at):
             break
         if start >= at:
@@ -198,9 +227,16 @@ def _masked_to(text: bytes, done: int, edge: int, secrets: Sequence[bytes]) -> t
     return b"".join(pieces), max(at, edge)
 
 
-def _spans(text: AnyStr, secrets: Sequence[AnyStr], urls: re.Pattern[AnyStr]) -> list[tuple[int, int]]:
-    """Where secrets and passwords inside URLs lie, those that overlap as one, in their order."""
-    found = [url.span(1) for url in urls.finditer(text)]
+def _spans(
+    text: AnyStr, secrets: Sequence[AnyStr], urls: Sequence[tuple[Sequence[AnyStr], re.Pattern[AnyStr]]]
+) -> list[tuple[int, int]]:
+    """Where secrets lie, also those inside URLs, those that overlap as one, in their order."""
+    found = [
+        url.span(url.lastindex or 0)
+        for words, pattern in urls
+        if not words or any(word in text for word in words)
+        for url in pattern.finditer(text)
+    ]
     for secret in secrets:
         at = text.find(secret)
         while at >= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from launcher.core.keys import human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from launcher.core.reproduce import Code, Git, Packages, Reproduce, Source
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 SHOWN = 8
 """Files or packages of one kind that get a row of their own."""
 NOTHING, UNKNOWN = "-", "not known"
+_MEETING = re.compile(r"\A(--init_method=tcp://|--master_addr=)(\[[^]]*\]|[^:/]+)")
+"""Where the nodes of a PyTorch job meet: a host's name, which the platform gives anew to each job."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,16 +32,38 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = True
 
 
-def differences(then: Reproduce, now: Reproduce, installed: str | None = None) -> tuple[Row, ...]:
-    """All of them, those that decide first. `installed` is the pip file that a run would install before it trains."""
-    rows = [*_job(then, now), *_code(then.code, now.code), *_sources(then, now), *_packages(then, now, installed)]
-    rows += _surroundings(then, now)
+class Lying(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder on this node that holds more than the job brings there.
+
+    `files` lie there, or more where that is not the `whole`; `first` is one that is not of the job, where known.
+    """
+
+    name: str
+    brought: int
+    files: int
+    first: str | None = None
+    whole: bool = True
+
+
+def differences(
+    then: Reproduce, now: Reproduce, installed: str | None = None, folders: Sequence[Lying] = ()
+) -> tuple[Row, ...]:
+    """All of them, those that decide first. `installed` is the pip file that a run would install before it trains.
+
+    `folders` are those in which a run would find what it does not bring.
+    """
+    rows = [*_job(then, now), *_code(then.code, now.code), *_sources(then, now), *map(_lying, folders)]
+    rows += (*_packages(then, now, installed), *_surroundings(then, now))
     return tuple(sorted(rows, key=lambda row: not row.decides))
 
 
 def _job(then: Reproduce, now: Reproduce) -> Iterator[Row]:
     """What the boot file is given. Paths are compared as they are below the root."""
     was, found = ([_below(each, token) for token in each.argv[1:]] for each in (then, now))
+    if min(then.node.count, now.node.count) > 1:
+        (was, host), (found, other) = _without_host(was), _without_host(found)
+        if host != other:
+            yield Row(what="host where the nodes meet", then=host or NOTHING, now=other or NOTHING, decides=False)
     if was != found:
         ours, theirs = ([token for token in one if token not in other] for one, other in ((was, found), (found, was)))
         changed = " ".join(ours), " ".join(theirs)
@@ -58,7 +83,24 @@ def _job(then: Reproduce, now: Reproduce) -> Iterator[Row]:
 
 
 def _below(record: Reproduce, text: str) -> str:
-    return text if record.root == "/" else text.replace(record.root.rstrip("/") + "/", "/")
+    """A text with paths as they are without the root, and without that of the search that a trial is one of."""
+    for root in (record.root, record.staged or "/"):
+        text = text.replace(root.rstrip("/") + "/", "/")
+    return text
+
+
+def _without_host(argv: Sequence[str]) -> tuple[list[str], str]:
+    """The arguments without the name of the host where the nodes meet, and that."""
+    hosts = [met[2] for token in argv if (met := _MEETING.match(token))]
+    return [_MEETING.sub(r"\1HOST", token, count=1) for token in argv], " ".join(hosts)
+
+
+def _lying(folder: Lying) -> Row:
+    first = (folder.first or "").encode(errors="backslashreplace").decode()
+    told = f"{folder.files:,} files{'' if folder.whole else ' or more'}{first and f', among them {first}'}"
+    return Row(
+        what=f"folder of {folder.name}", then=f"{folder.brought:,} files" if folder.brought else "empty", now=told
+    )
 
 
 def _engine(record: Reproduce) -> str:
@@ -120,7 +162,10 @@ def _sources(then: Reproduce, now: Reproduce) -> Iterator[Row]:
         before, after = was.get(key), found.get(key)
         what = " ".join(key)
         if before is None or after is None:
-            yield Row(what=what, then=_source_told(before), now=_source_told(after))
+            # of a trial its search had brought the inputs, and has them in its own record
+            elsewhere = before is None and key[0] == "input" and then.staged is not None
+            told = UNKNOWN if elsewhere else _source_told(before)
+            yield Row(what=what, then=told, now=_source_told(after), known=not elsewhere)
         elif before.digest != after.digest and not (before.hashes and before.hashes == after.hashes):
             yield Row(what=what, then=_source_told(before), now=_source_told(after))
             yield from _files(what, before, after)

@@ -116,11 +116,15 @@ class Nodes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reproduce(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole record. `job` is the completed job without its secrets. `finished`: nothing more was looked up."""
+    """The whole record. `job` is the completed job without its secrets. `finished`: nothing more was looked up.
+
+    `staged` is the root of the search that had brought what a trial needed: its code and inputs lie below that.
+    """
 
     version: Literal[1] = 1
     launcher: str
     root: str
+    staged: str | None = None
     engine: str
     engine_version: str | None = None
     node: Nodes
@@ -149,6 +153,7 @@ def of_plan(plan: Plan, launcher: str) -> Reproduce:
     return Reproduce(
         launcher=launcher,
         root=plan.root,
+        staged=plan.staged,
         engine=plan.engine,
         engine_version=first.env.get("MA_ENGINE_VERSION"),
         node=Nodes(index=plan.node.index, count=plan.node.count, role=plan.node.role, processes=len(plan.processes)),

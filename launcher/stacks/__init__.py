@@ -33,6 +33,7 @@ SPY_S = 10.0
 """A look that takes longer is given up: py-spy has no limit of its own."""
 SPIES = 16
 """How many processes are looked into, if no more of them are ranks."""
+NO_SPY = "its stacks are not known: py-spy is not installed (pip install modelarts-launcher[stacks])"
 
 _log = logging.getLogger(__name__)
 
@@ -236,8 +237,11 @@ class Stacks:
             self._processes.send(look.at.pid, SIGCONT)
 
     def _describe(self, one: Relative) -> None:
-        for line in from_outside(one, self._proc):
+        lines = from_outside(one, self._proc)
+        for line in lines:
             _log.warning("stacks: %s", line)
+        if self._request is not None:
+            self._request.described(one.pid, [*lines, *((NO_SPY,) if one.python and self._spy is None else ())])
 
 
 class _Wanted:

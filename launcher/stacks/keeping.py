@@ -195,7 +195,7 @@ class _Work:
         for one in self._taken.looked:
             rank = "" if one.rank is None else f", rank {one.rank}"
             yield f"== process {one.pid} ({one.name}){rank}"
-            yield one.text.rstrip("\n") or "nothing could be seen of it"
+            yield one.text.rstrip("\n") or one.outside or "nothing could be seen of it"
             yield ""
 
     def _logs(self) -> Iterable[str]:

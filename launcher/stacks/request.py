@@ -43,6 +43,7 @@ class Request:
         self._told: dict[int, Mapping[str, str]] = {}
         self._answers: dict[int, Answer] = {}
         self._seen: dict[int, str] = {}
+        self._outside: dict[int, str] = {}
         self._until = self._looks_by = self._answers_by = self._glance = 0.0
         self._closing = False
         self._tails = {pid: partial(tail, pid) for pid in families}
@@ -62,6 +63,10 @@ class Request:
     def saw(self, pid: int, text: str) -> None:
         """Note what was seen of a process."""
         self._seen[pid] = text
+
+    def described(self, pid: int, lines: Sequence[str]) -> None:
+        """Note what /proc tells of a process that nobody can look into."""
+        self._outside[pid] = "\n".join(lines)
 
     def late(self, now: float) -> bool:
         """Whether nobody else can be looked into any more; the first call starts its time."""
@@ -100,15 +105,19 @@ class Request:
         return any(pid not in self._seen and not answer.text for pid, answer in self._answers.items())
 
     def _taken(self) -> Taken:
-        """The ranks in their order, then all others that were looked into."""
+        """The ranks in their order, then all others that were looked into, or described."""
         spoken = {pid: answer.text for pid, answer in self._answers.items() if pid not in self._seen}
         texts = {**spoken, **self._seen}
-        pids = [*sorted(self.ranks, key=lambda pid: self.ranks[pid]), *(pid for pid in texts if pid not in self.ranks)]
+        pids = [
+            *sorted(self.ranks, key=lambda pid: self.ranks[pid]),
+            *(pid for pid in {**texts, **self._outside} if pid not in self.ranks),
+        ]
         looked = [
             Looked(
                 pid=pid,
                 name=self._names.get(pid, "?"),
                 text=texts.get(pid, ""),
+                outside=self._outside.get(pid, ""),
                 rank=self.ranks.get(pid),
                 told=self._told.get(pid, {}),
             )

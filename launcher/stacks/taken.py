@@ -20,17 +20,18 @@ REACH = 4096
 
 
 class Looked(Struct, frozen=True, kw_only=True):
-    """What was seen of one process; `told` are those of its variables that matter here."""
+    """What was seen of one process, and from outside; `told` are those of its variables that matter here."""
 
     pid: int
     name: str
     text: str
+    outside: str = ""
     rank: int | None = None
     told: Mapping[str, str] = {}
 
 
 class Taken(Struct, frozen=True, kw_only=True):
-    """All that a request has brought: of processes whose text is empty, nothing could be seen."""
+    """All that a request has brought: of processes whose text is empty, no stacks could be seen."""
 
     looked: tuple[Looked, ...]
 

@@ -68,3 +68,33 @@ def test_what_lies_in_the_place_of_the_lock_is_not_used(tmp_path: Path, kind: st
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     assert "No such file or directory" in str(refused(tmp_path / "gone"))
+
+
+FILLS = """
+import os, sys
+from contextlib import suppress
+from launcher.cli.claim import LOCK, Claim
+from launcher.core.errors import PlanError
+folder = sys.argv[1]
+descriptor = os.open(f"{folder}/{LOCK}", os.O_WRONLY | os.O_CREAT)
+os.close(descriptor)
+with open(f"{folder}/ballast", "wb", buffering=0) as file, suppress(OSError):
+    while True:
+        file.write(b"-")
+try:
+    Claim().take(folder)
+except PlanError as error:
+    print(error.code, int(error.exit_code), error, error.action)
+"""
+
+
+def test_a_disk_that_is_full_is_no_matter_of_rights(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=4k none "$1" || exit 99; exec "$2" -c "$3" "$1"'
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    argv = ("unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), sys.executable, FILLS)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0 and not done.stdout:
+        pytest.skip(f"no small file system can be made here (needs root): {done.stderr.strip()}")
+    assert done.stdout.startswith("log-folder 71 ")
+    assert "No space left on device" in done.stdout
+    assert done.stdout.endswith("Make room there, or give --root DIR on a disk that has some.\n")

@@ -678,6 +678,21 @@ ROWS: tuple[tuple[str, str, Any, tuple[str, ...]], ...] = (
     (
         "job",
         "spec.volumes",
+        [{"nfs": None, "pfs": {"pfs_path": "obs://p/", "local_path": "mnt"}}],
+        ("spec.volumes[0].pfs.local_path: expected an absolute path, found 'mnt' (ModelArts.2788)",),
+    ),
+    (
+        "job",
+        "spec.volumes",
+        [{"nfs": {"local_path": "/a"}, "obs": {"obs_path": "obs://p/", "local_path": "/a"}}],
+        (
+            "spec.volumes[0].nfs.nfs_server_path: is missing (ModelArts.2788)",
+            "spec.volumes[0]: expected one of nfs, pfs and obs (ModelArts.2788)",
+        ),
+    ),
+    (
+        "job",
+        "spec.volumes",
         [{"nfs": {"nfs_server_path": "h:/", "local_path": "//cache"}}],
         ("spec.volumes[0]: nothing can be mounted at /cache; choose another local_path (ModelArts.2788)",),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -212,3 +213,27 @@ def test_the_services_own_job_runs_on_a_machine_with_fewer_processors() -> None:
     job = parse_job(read_document(FIXTURE.read_bytes(), "job"), log)
     assert unmet([], job, node(cpus=2.0), 1) == ()
     assert len(shortfalls(job, node(cpus=2.0))) == 2
+
+
+@pytest.mark.parametrize(
+    ("memory", "told"),
+    [
+        ({"size": 10, "unit": "XB"}, "'XB' is none of KB, MB, GB, TB, KiB, MiB, GiB and TiB"),
+        ({"size": 10}, "is missing"),
+        ({"size": 10, "unit": ""}, "'' is none of KB"),
+        ({"size": 10, "unit": "gib"}, None),
+        ({"unit": "XB"}, None),
+        ({}, None),
+    ],
+)
+def test_a_flavor_s_memory_in_a_unit_that_nobody_knows_is_told(memory: dict[str, Any], told: str | None) -> None:
+    detail = {"flavor_detail": {"flavor_info": {"memory": memory, "disk": {"size": 1}}}}
+    run = {"command": "true", "engine": {"image_url": "i"}}
+    document = {"kind": "job", "metadata": {"name": "j"}, "algorithm": run, "spec": {"resource": detail}}
+    log = Log()
+    parse_job(read_document(json.dumps(document).encode(), "job.json"), log)
+    found = [each for each in log.warnings if each.path.startswith("spec.")]
+    assert [each.path for each in found] == (
+        [] if told is None else ["spec.resource.flavor_detail.flavor_info.memory.unit"]
+    )
+    assert all(told is not None and told in each.message and "counts as not told" in each.message for each in found)

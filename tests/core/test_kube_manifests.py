@@ -406,7 +406,18 @@ def test_an_argument_is_not_expanded_by_the_cluster() -> None:
 
 def test_a_body_that_no_config_map_holds_is_refused() -> None:
     parameters = [{"name": f"p{each}", "value": "x" * 100_000} for each in range(11)]
-    assert str(MOST_BYTES) in problems(body(algorithm={"parameters": parameters}))["the job's body"]
+    found = problems(body(algorithm={"parameters": parameters}))["the job's body"]
+    assert str(MOST_BYTES) in found
+    assert "shorten it" in found
+
+
+def test_a_body_that_a_config_map_holds_without_its_indents_is_written_without_them() -> None:
+    parameters = [{"name": f"p{each}", "value": "1"} for each in range(26_000)]
+    document = body(algorithm={"parameters": parameters})
+    text = rendered(document)[0]["data"]["job.json"]
+    assert len(text) < MOST_BYTES < len(json.dumps(json.loads(text), indent=1))
+    assert job_of(json.loads(text)) == job_of(document)
+    assert yaml.safe_load(yaml_text({"a": text})) == {"a": text}
 
 
 def test_a_text_that_yaml_would_break_arrives_as_it_was() -> None:

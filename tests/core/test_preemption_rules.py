@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from launcher.core.errors import Exit
 from launcher.core.lifecycle import Announced, Failure, Phase, Signalled, State, Stop
 from launcher.core.lifecycle.decide import decide
-from launcher.core.lifecycle.stopping import presses
+from launcher.core.lifecycle.stopping import lies_ready, presses
 from launcher.core.outcome import outcome
 from launcher.core.preemption import (
     WELL_KNOWN,
@@ -144,6 +144,13 @@ def test_nothing_presses_as_long_as_nobody_asks() -> None:
     assert presses(replace(RUNNING, stopped=Stop("auto-stop", SIGTERM)))
     assert not presses(State(grace=20, phase=Phase.STAGE, announced=TAKEN))
     assert not presses(State(grace=20, phase=Phase.RUN, announced=TAKEN))
+
+
+def test_outputs_lie_ready_where_nothing_runs_or_is_about_to() -> None:
+    assert not lies_ready(RUNNING)
+    assert not lies_ready(State(grace=20, phase=Phase.RUN))
+    assert lies_ready(State(grace=20, phase=Phase.RUN, boot_code=1))
+    assert lies_ready(State(grace=20, phase=Phase.READY))
 
 
 def announced(number: int, code: int = 0) -> State:

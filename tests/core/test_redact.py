@@ -22,6 +22,11 @@ from launcher.core.redact import (
     written_secrets,
 )
 
+PIECES = [
+    *("a", "ab", "://", ":", "/", "@", " ", "\n", "aab@b", "http://u:p@", "http", "https://", "http://token@"),
+    *("?", "&", "Signature=", "?X-Amz-Signature=", "&x-amz-security-token=", "abababab", "$a", "'"),
+]
+
 
 @pytest.mark.parametrize(
     ("name", "value", "secret"),
@@ -193,7 +198,7 @@ def test_a_longer_secret_is_not_lost_to_a_shorter_one_that_it_begins_with(cut: i
 
 
 @given(
-    st.lists(st.sampled_from(["a", "ab", "://", ":", "/", "@", " ", "\n", "aab@b", "http://u:p@"]), max_size=14),
+    st.lists(st.sampled_from(PIECES), max_size=14),
     st.lists(st.text("ab:/@ ", min_size=1, max_size=6), max_size=2),
     st.lists(st.integers(1, 6), max_size=60),
 )
@@ -253,3 +258,68 @@ def test_a_secret_is_known_however_a_program_spells_it() -> None:
         assert "quoted" not in mask(f"it is {said}.", hidden)
     assert mask("only second line\té of it", hidden) == f"only {MASK} of it"
     assert spellings(["plain-secret"]) == ("plain-secret",)
+
+
+TOKEN = "sesame-open-1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clone https://{}@host/x",
+        "clone HTTP://{}@host:80/x",
+        'url="https://b.host/k?AccessKeyId=A&Expires=1&Signature={}"',
+        "https://b.host/k?X-Amz-Signature={}&X-Amz-Expires=1",
+        "https://b.host/k?x-amz-security-token={} and more",
+        "https://b.host/k?a=1&amp;X-Obs-Security-Token={}'",
+        "<https://b.host/k?X-Amz-Algorithm=A&X-Amz-Signature={}>",
+    ],
+)
+def test_urls_lose_what_opens_their_place(text: str) -> None:
+    assert mask(text.format(TOKEN), ()) == text.format(MASK)
+    for cut in range(len(text.format(TOKEN))):
+        chunks = [text.format(TOKEN)[:cut].encode(), text.format(TOKEN)[cut:].encode()]
+        assert b"".join(mask_chunks(chunks, ())) == text.format(MASK).encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssh://git@host/x",
+        "git@host:x",
+        "see http://host?q=a@b and http://host/a@b",
+        "<http://host>, me@host",
+        "https://$TOKEN@host and https://${TOKEN}@host and https://$(cat f)@host",
+        "https://h/?Signature=$SIGNATURE&X-Amz-Signature=${SIGNATURE}",
+        "https://h/?Signature=short&Signatures=long-enough",
+        "Signature=sesame-open-1",
+        f"https://{MASK}@host/?Signature={MASK}",
+    ],
+)
+def test_what_opens_nothing_stays(text: str) -> None:
+    assert mask(text, ()) == text
+
+
+def test_a_signature_is_masked_as_far_as_a_stream_can_hold_it_back() -> None:
+    text = b"https://h/?X-Amz-Signature=" + b"a" * 5000 + b" " + b"y" * 300
+    whole_text = mask(text.decode(), ()).encode()
+    assert whole_text.count(b"a") < 1000
+    for size in (1, 7, 64, 1000, 4099, 9000):
+        chunks = [text[at : at + size] for at in range(0, len(text), size)]
+        assert b"".join(mask_chunks(chunks, ())) == whole_text
+
+
+def test_a_known_secret_before_a_signature_does_not_hide_it() -> None:
+    text = f"https://h/?abcdefgh&Signature={TOKEN} z"
+    for cut in range(len(text)):
+        masked_text = b"".join(mask_chunks([text[:cut].encode(), text[cut:].encode()], [b"abcdefgh&Signat"]))
+        assert TOKEN.encode() not in masked_text
+        assert masked_text == mask(text, ["abcdefgh&Signat"]).encode()
+
+
+@pytest.mark.parametrize("word", ["://", "http://", "?", "&Signature=", "?X-Amz-Signature=a", "http://a", "https://a?"])
+def test_a_text_of_nothing_but_beginnings_is_masked_in_time(word: str) -> None:
+    text = word * (1_000_000 // len(word))
+    assert MASK not in mask(text, ())
+    chunks = [text[at : at + 65536].encode() for at in range(0, len(text), 65536)]
+    assert b"".join(mask_chunks(chunks, ())) == text.encode()

@@ -21,7 +21,7 @@ from launcher.core.parse.cursor import Log
 from launcher.core.parse.job import job_document, parse_job
 from launcher.core.parse.reproduce import MOST, parse_reproduce
 from launcher.core.plan import CodeLimits, Files, JobName, LogRules, Node, Plan, Process, Transfers
-from launcher.core.replayed import SHOWN, differences, table
+from launcher.core.replayed import SHOWN, Lying, differences, table
 from launcher.core.replayjob import missing, with_outputs
 from launcher.core.reproduce import (
     Code,
@@ -280,6 +280,60 @@ def test_what_the_boot_file_is_given_is_named() -> None:
         "variable B": ("1", "-"),
         "seed seed": ("1", "-"),
     }
+
+
+def test_a_trial_is_laid_beside_what_its_search_had_staged() -> None:
+    """Code and inputs lie below the root of the search, and what the trial writes below its own."""
+    trial = record(
+        root="/s/cache/trials/1",
+        staged="/s",
+        argv=("/bin/python", "/s/code/train.py", "--data=/s/inputs/0", "--out=/s/cache/trials/1/outputs/0"),
+        cwd="/s/code",
+        packages=None,
+    )
+    now = record(
+        argv=("/bin/python", "/r/code/train.py", "--data=/r/inputs/0", "--out=/r/outputs/0"), inputs=(source(),)
+    )
+    assert told(trial, now) == {
+        "input data_url": ("not known", f"1 objects, 2 bytes, {'d' * 12}"),
+        "packages": ("not known", "1 packages of Python 3.11.2"),
+    }
+    assert [row.known for row in differences(trial, now)] == [False, False]
+    of_all = replace(trial, root="/cache/trials/1", staged="/", cwd="/code", argv=("/bin/python", "/code/train.py"))
+    assert list(told(of_all, record(argv=record().argv[:2]))) == ["packages"]
+    assert of_plan(replace(make_plan(), staged="/s"), "1").staged == "/s"
+
+
+@pytest.mark.parametrize("option", ["--init_method=tcp://{}:6666", "--master_addr={}"])
+def test_the_name_of_the_host_where_nodes_meet_decides_nothing(option: str) -> None:
+    then, now = (
+        record(argv=("python", "a.py", option.format(name)), node=Nodes(index=1, count=2)) for name in ("a-0", "[::1]")
+    )
+    (row,) = differences(then, now)
+    assert (row.what, row.then, row.now, row.decides) == ("host where the nodes meet", "a-0", "[::1]", False)
+    assert differences(then, then) == ()
+    one = Nodes(index=0, count=1)
+    assert list(told(replace(then, node=one), replace(now, node=one))) == ["arguments"], (
+        "there it is an argument of the job's own"
+    )
+    if "tcp" in option:
+        other = replace(now, argv=("python", "a.py", option.format("[::1]").replace("6666", "7777")))
+        assert told(then, other)["arguments"] == ("--init_method=tcp://HOST:6666", "--init_method=tcp://HOST:7777")
+
+
+def test_a_folder_that_holds_more_than_the_job_brings_is_named() -> None:
+    folders = (
+        Lying(name="train_url", brought=0, files=1, first="ckpt-10.pt"),
+        Lying(name="data_url", brought=2, files=10_000, first=None, whole=False),
+    )
+    rows = differences(record(), record(), folders=folders)
+    assert {row.what: (row.then, row.now) for row in rows} == {
+        "folder of train_url": ("empty", "1 files, among them ckpt-10.pt"),
+        "folder of data_url": ("2 files", "10,000 files or more"),
+    }
+    assert all(row.decides and row.known for row in rows)
+    odd = Lying(name="code", brought=1, files=2, first="a\udcff")
+    assert differences(record(), record(), folders=(odd,))[0].now == "2 files, among them a\\udcff"
 
 
 def test_changed_code_is_named_by_its_files() -> None:

@@ -127,6 +127,31 @@ def test_a_hang_and_the_end_of_another_node_may_be_followed_by_another_attempt()
     assert may_begin_again(after(*RUNNING, PeerEnded(1, FAILURE), Exited(10, 143, 15)))
 
 
+@pytest.mark.parametrize("events", [FAILED, (*RUNNING, Hung(HANGS), Exited(10, 137, 9))])
+def test_a_job_whose_time_ran_out_while_an_attempt_was_ended_is_not_started_again(events: tuple[Event, ...]) -> None:
+    limited = after(*events, state=State(grace=20.0, expires_at=50.0), now=49.0)
+    assert may_begin_again(after(Entered(Phase.READY), state=limited, now=49.9))
+    state = after(Entered(Phase.READY), Tick(), state=limited, now=50.0)
+    assert state.expired
+    assert after(Again(2), state=state, now=51.0) == state
+    assert outcome(state).phase == "Failed"
+
+
+def test_time_that_ends_while_it_is_decided_ends_the_run_with_its_failure() -> None:
+    limited = State(grace=20.0, expires_at=50.0)
+    state = after(Tick(), state=after(*FAILED, Entered(Phase.READY), state=limited), now=50.0)
+    assert not may_begin_again(state)
+    assert outcome(state).exit_code == 1
+
+
+def test_time_that_ends_between_two_attempts_says_which_one_did_not_begin() -> None:
+    state = after(*FAILED, Again(2), Entered(Phase.READY), state=State(grace=20.0, expires_at=50.0))
+    ended = outcome(after(Tick(), state=state, now=50.0))
+    assert ended.exit_code == Exit.AUTO_STOP
+    assert ended.cause is not None
+    assert ended.cause.message.endswith("was stopped; the boot process had not started for attempt 2.")
+
+
 def test_a_signal_between_two_attempts_ends_the_run() -> None:
     state = after(*FAILED, Again(2), Entered(Phase.READY), Signalled(SIGTERM))
     ended = outcome(state)

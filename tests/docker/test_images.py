@@ -88,6 +88,7 @@ def test_an_image_starts_the_launcher_and_is_never_killed_for_being_slow(image: 
     assert config["Entrypoint"] == ["launcher", "run"]
     assert not config["Cmd"]
     assert (config.get("Healthcheck") or {"Test": ["NONE"]})["Test"] == ["NONE"]
+    assert config["StopSignal"] == "SIGTERM"
     told = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
     assert told["title"] == "modelarts-launcher"
     assert told["licenses"] == "Apache-2.0"
@@ -95,6 +96,31 @@ def test_an_image_starts_the_launcher_and_is_never_killed_for_being_slow(image: 
     assert re.fullmatch(r"[0-9a-f]{40}|", told["revision"])
     assert told["description"]
     assert told["base.name"]
+
+
+@pytest.fixture
+def minded() -> Iterator[str]:
+    """A base with a health check of its own, that is stopped by another signal than SIGTERM, as web servers' are."""
+    name = f"launcher-test-{os.getpid()}-minded"
+    docker("create", "--name", name, "--stop-signal", "SIGQUIT", "--health-cmd", "false", IMAGE)
+    try:
+        docker("commit", name, name)
+        yield name
+    finally:
+        docker("rm", name)
+        docker("rmi", name)
+
+
+@pytest.mark.parametrize("kind", ["overlay", "cpu", "gpu", "ascend"])
+def test_a_container_is_stopped_by_sigterm_whatever_the_base_says(minded: str, kind: str) -> None:
+    image = f"{minded}-{kind}"
+    subprocess.run((ROOT / "images" / "build", "on", minded, kind, image), check=True, timeout=LIMIT_S)
+    try:
+        config = json.loads(docker("image", "inspect", image))[0]["Config"]
+    finally:
+        docker("rmi", image)
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Healthcheck"]["Test"] == ["NONE"]
 
 
 @pytest.mark.parametrize("image", [*PRESETS, FURNISHED])

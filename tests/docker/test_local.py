@@ -214,6 +214,7 @@ def test_who_asks_twice_is_heard_twice(local: Local) -> None:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 137, err
+    assert "from outside" not in err
 
 
 def test_a_reader_that_reads_nothing_keeps_nobody_who_asks_three_times(local: Local) -> None:
@@ -238,6 +239,41 @@ def test_a_signal_that_comes_before_the_run_listens_is_not_lost(local: Local) ->
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
+    assert local.left == []
+
+
+@pytest.mark.parametrize("ends", [("kill",), ("rm", "--force")], ids=lambda each: str(each[0]))
+def test_a_container_that_somebody_else_ends_is_told_and_what_was_made_is_still_to_be_had(
+    local: Local, ends: tuple[str, ...]
+) -> None:
+    local.rig.code(SAVES_AT_A_SIGNAL.replace("print(", "open(out + '/kept', 'w').write('x')\nprint("))
+    root = local.rig.folder / "root"
+    with local.running("--root", str(root)) as process:
+        await_ready(process)
+        docker(*ends, local.name)
+        _, err = process.communicate(timeout=60)
+    last = err.splitlines()[-1]
+    assert process.returncode == 137, err
+    assert last.startswith(f"error: the container {local.name} was killed or removed from outside"), err
+    assert f"the rest lies below {root}, and `launcher sync`" in last
+    folder = "/home/ma-user/modelarts"
+    docker(  # as docs/docker.md has it
+        *("run", "--rm", "--network", "none", "--user", f"{os.getuid()}:{os.getgid()}"),
+        *("--volume", f"{root}{folder}:{folder}", "--volume", f"{local.store}:/store", "--entrypoint", "launcher"),
+        *(IMAGE, "sync", f"{folder}/log/run.json", "--store", "/store"),
+    )
+    assert local.rig.stored() == {"kept": b"x"}
+
+
+def test_a_killed_container_without_folders_of_its_own_is_told_to_be_run_again(local: Local) -> None:
+    local.rig.code(SAVES_AT_A_SIGNAL)
+    with local.running() as process:
+        await_ready(process)
+        docker("kill", local.name)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 137, err
+    assert "in the store" in err.splitlines()[-1]
+    assert "launcher sync" not in err
     assert local.left == []
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from launcher.core.kube.wishes import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -279,6 +281,22 @@ def test_a_wrong_option_is_refused_without_what_was_given(arguments: tuple[str, 
     assert telling(done.stderr) == []
 
 
+@pytest.mark.parametrize(
+    ("option", "first", "second"),
+    [
+        ("--claim", "/pfs=one", "/pfs/=two"),
+        ("--claim", "/pfs=one", "/pfs=one"),
+        ("--node-selector", "zone=a", "zone=b"),
+    ],
+)
+def test_what_is_named_twice_is_refused(option: str, first: str, second: str) -> None:
+    document = {**job(), "spec": {"volumes": [{"pfs": {"pfs_path": "obs://p/", "local_path": "/pfs"}}]}}
+    done = kube(document, *STORE, option, first, option, second)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {option}: expected each ")
+    assert "found one twice; keep one of the two" in done.stderr
+
+
 @pytest.mark.parametrize("option", ["--set", "--env", "--dataset"])
 def test_a_value_without_its_name_is_not_told(option: str) -> None:
     done = kube(job(), *STORE, option, PLANTED[0])
@@ -321,6 +339,27 @@ def test_a_secret_where_none_is_sought_is_not_told_by_an_error() -> None:
     assert telling(done.stdout, done.stderr) == []
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://{PLANTED[0]}@git.example.com/repository",
+        f"https://bucket.example.com/a?X-Amz-Date=1&X-Amz-Signature={PLANTED[0]}&b=1",
+        f"https://bucket.example.com/a?Signature={PLANTED[0]}",
+        f"https://bucket.example.com/a?x-amz-security-token={PLANTED[0]}",
+    ],
+)
+def test_a_url_that_opens_something_by_itself_is_refused(url: str) -> None:
+    for document, place in (
+        (job(environments={"SOURCE": url}), "algorithm.environments.SOURCE: is a secret"),
+        (job(command=f"python train.py {url}"), "algorithm.command: holds a secret"),
+        (job(parameters=[{"name": "lr", "value": url}]), "algorithm.parameters[0].value (lr): is a secret"),
+    ):
+        done = kube(document, *STORE)
+        assert (done.returncode, done.stdout) == (65, "")
+        assert place in done.stderr
+        assert telling(done.stderr) == []
+
+
 def test_a_search_on_several_nodes_is_told_what_it_needs() -> None:
     search = {
         "reward_attrs": [{"name": "acc", "mode": "max", "regex": "acc=([0-9.]+)"}],
@@ -328,9 +367,27 @@ def test_a_search_on_several_nodes_is_told_what_it_needs() -> None:
         "algo_configs": [{"name": "anneal_search"}],
     }
     document = job(policies={"auto_search": search})
-    assert kube(document, *STORE).stderr == ""
+    (alone,) = kube(document, *STORE).stderr.splitlines()
+    assert alone.startswith("warning: the job is a search, ")
+    assert "LOCK=search" in alone
     several = {**document, "spec": {"resource": {"node_count": 2}}}
     assert "warning: each of the 2 pods searches by itself" in kube(several, *STORE).stderr
+
+
+def test_what_a_field_may_be_is_no_secret_and_what_it_is_may_be_one() -> None:
+    search = {
+        "reward_attrs": [{"name": "acc", "mode": "max", "regex": "acc=([0-9.]+)"}],
+        "search_params": [{"name": "lr", "param_type": PLANTED[0], "discrete_values": ["0.1", "0.5"]}],
+        "algo_configs": [{"name": "anneal_search"}],
+    }
+    done = kube(job(policies={"auto_search": search}), *STORE)
+    assert done.returncode == 65
+    assert "param_type: expected one of continuous, discrete, found what is not shown here" in done.stderr
+    assert telling(done.stderr) == []
+    kinds = {"name": "lr", "value": "1", "constraint": {"type": PLANTED[0]}}
+    done = kube(job(parameters=[kinds]), *STORE)
+    assert "expected one of String, Integer, Float, Boolean, found what is not shown here" in done.stderr
+    assert telling(done.stderr) == []
 
 
 def test_a_value_given_as_a_secret_is_one_however_short_it_is() -> None:
@@ -382,6 +439,36 @@ def test_a_base_is_written_anew_and_what_is_not_ours_is_left(tmp_path: Path) -> 
     assert sorted(path.name for path in base.iterdir()) == [
         "configmap.yaml", "kustomization.yaml", "patch.yaml", "pod.yaml",
     ]  # fmt: skip
+
+
+def test_a_copy_of_a_file_of_ours_by_a_name_of_its_own_is_somebody_s(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    assert kube(job(), *STORE, "--kustomize", str(base)).returncode == 0
+    shutil.copy(base / "job.yaml", base / "my-patch.yaml")
+    kept = (base / "my-patch.yaml").read_text()
+    assert kube(job(), *STORE, "--kustomize", str(base), "--kind", "pod").returncode == 0
+    assert (base / "my-patch.yaml").read_text() == kept
+    assert not (base / "job.yaml").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_of_every_kind_is_ours_when_it_is_written_anew(tmp_path: Path, kind: str) -> None:
+    several = {**job(), "spec": {"resource": {"node_count": 1 if kind == "pod" else 2}}}
+    assert kube(several, *STORE, "--kustomize", str(tmp_path), "--kind", kind).returncode == 0
+    last = "job" if kind == "pod" else "pod"
+    assert kube(job(), *STORE, "--kustomize", str(tmp_path), "--kind", last).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["configmap.yaml", "kustomization.yaml", f"{last}.yaml"]
+    )
+
+
+@pytest.mark.parametrize("name", ["kustomization.yml", "Kustomization"])
+def test_a_folder_with_a_kustomization_of_somebody_else_s_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("resources: []\n")
+    done = kube(job(), *STORE, "--kustomize", str(tmp_path))
+    assert (done.returncode, done.stdout) == (73, "")
+    assert f"{tmp_path}/{name} is there and was not written by launcher kube" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_file_of_somebody_else_is_never_overwritten(tmp_path: Path) -> None:

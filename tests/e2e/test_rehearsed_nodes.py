@@ -555,6 +555,15 @@ def test_a_server_in_the_environment_is_no_store_for_a_rehearsal(rehearsal: Rehe
     assert "http://127.0.0.1:9 is a server" in result.errors[0]
 
 
+@pytest.mark.parametrize("nodes", ["1", "2"])
+def test_a_rehearsal_without_a_store_is_told_to_name_a_folder(rehearsal: Rehearsal, nodes: str) -> None:
+    result = rehearsal.run("--rehearse", "--rehearse-nodes", nodes, store=False)
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "is in an object store, and none is known" in result.errors[0]
+    assert "Give --store DIR, a folder whose first level are the buckets" in result.errors[0]
+    assert "S3_ENDPOINT" not in result.errors[0]
+
+
 def test_a_broken_job_is_told_as_without_a_rehearsal(rehearsal: Rehearsal) -> None:
     rehearsal.algorithm["boot_file"] = "obs://elsewhere/train.py"
     assert rehearsal.run("--rehearse").errors == rehearsal.run().errors

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
-from ends import await_line, until
+from ends import MARK, await_line, marked, until
 from rig import LAUNCHER
 
 if TYPE_CHECKING:
@@ -131,6 +134,38 @@ def test_outputs_that_lie_in_their_place_already_are_named(digits: Digits) -> No
     assert "output train_url" in done.out
 
 
+GOES_ON = """
+import os, re, sys
+folder = dict(each[2:].split("=", 1) for each in sys.argv[1:])["train_url"]
+steps = [int(found[1]) for name in os.listdir(folder) if (found := re.fullmatch(r"ckpt-(\\d+)\\.pt", name))]
+print("going on from step", max(steps, default=0))
+open(f"{folder}/ckpt-{max(steps, default=0) + 10}.pt", "w").write("more")
+"""
+
+
+def test_what_the_run_left_in_its_root_is_named_and_strict_refuses(local_rig: Rig) -> None:
+    local_rig.code(GOES_ON)
+    assert local_rig.run().out == "going on from step 0\n"
+    told = ("--strict", "--outputs", f"obs://{local_rig.bucket}/again/")
+    done = local_rig.run(*told, command="replay", job=str(local_rig.log_dir / "run.json"))
+    assert (done.code, done.out) == (65, "")
+    assert re.search(r"folder of train_url +empty +1 files, among them ckpt-10\.pt\n", done.err)
+    assert local_rig.stored("again/") == {}
+
+
+@pytest.mark.parametrize("where", ["code", "data_url"])
+def test_what_a_run_wrote_beside_its_code_and_inputs_is_named(local_rig: Rig, where: str) -> None:
+    local_rig.store.seed(local_rig.bucket, {f"data/{number}": b"" for number in range(70)})
+    folder = "os.path.dirname(__file__)" if where == "code" else "sys.argv[1].partition('=')[2]"
+    local_rig.code(f"import os, sys\nimport mine\nopen({folder} + '/written', 'w')", {"mine.py": b""})
+    assert local_rig.run().code == 0
+    run_json, elsewhere = str(local_rig.log_dir / "run.json"), f"obs://{local_rig.bucket}/x/"
+    done = local_rig.run("--check", "--json", "--outputs", elsewhere, command="replay", job=run_json)
+    told = {each["what"]: (each["then"], each["now"]) for each in json.loads(done.out)["differences"]}
+    expected = ("2 files", "3 files, among them written") if where == "code" else ("71 files", "72 files")
+    assert told == {f"folder of {where}": expected}
+
+
 def test_secrets_are_asked_for_again_and_never_recorded(local_rig: Rig) -> None:
     local_rig.code("import os, sys\nprint(sys.argv[-1].partition('=')[2] == os.environ['CHECK_TOKEN'])")
     local_rig.algorithm["parameters"] = [{"name": "lr", "value": "0.1"}, {"name": "token", "value": SECRET}]
@@ -153,10 +188,15 @@ def test_secrets_are_asked_for_again_and_never_recorded(local_rig: Rig) -> None:
 
 def test_a_run_that_was_killed_has_what_was_known(local_rig: Rig) -> None:
     local_rig.code("import signal\nprint('ready', flush=True)\nsignal.pause()\n")
-    with local_rig.running() as process:
+    mark = uuid4().hex
+    with local_rig.running(env={MARK: mark}) as process:
         await_line(process, "ready")
         until(lambda: (local_rig.run_json()["reproduce"] or {}).get("code"))
         process.kill()
+    for pid in marked(mark):  # nobody ends the boot process of a launcher that was killed
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not marked(mark))
     record = local_rig.run_json()["reproduce"]
     assert record["job"]["metadata"]["name"] == "rig"
     assert record["finished"] is False
@@ -174,6 +214,19 @@ def test_a_training_that_goes_on_has_its_packages_while_it_does(local_rig: Rig) 
     assert meanwhile["packages"]["versions"]["pytest"] == pytest.__version__
     assert meanwhile["kernel"].startswith("Linux ")
     assert local_rig.run_json()["reproduce"]["finished"] is True
+
+
+def test_nobody_is_blamed_where_nobody_was_asked(local_rig: Rig) -> None:
+    """A run that is asked to end in its first seconds waits for no interpreter, and asks none."""
+    local_rig.code("import signal\nprint('ready', flush=True)\nsignal.pause()\n")
+    with local_rig.running() as process:
+        await_line(process, "ready")
+        until(lambda: (local_rig.run_json()["reproduce"] or {}).get("code"))
+        process.terminate()
+        local_rig.finish(process)
+    record = local_rig.run_json()["reproduce"]
+    assert (record["packages"], record["finished"]) == (None, False)
+    assert record["notes"][-1] == "the interpreter was not asked what it could load: the run ended before"
 
 
 def test_code_that_writes_over_itself_is_recorded_as_it_was_staged(local_rig: Rig) -> None:

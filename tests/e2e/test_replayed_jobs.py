@@ -41,6 +41,13 @@ SAME = "everything that was recorded is the same now"
 PYTORCH = {"engine_name": "PyTorch", "engine_version": "pytorch_2.1.0-cuda_12.1-py_3.10-ubuntu_22.04-x86_64"}
 
 
+SEARCHED = {
+    "reward_attrs": [{"name": "accuracy", "mode": "max", "regex": "accuracy=([0-9.]+)"}],
+    "search_params": [{"name": "lr", "param_type": "continuous", "lower_bound": "0.001", "upper_bound": "1"}],
+    "algo_configs": [{"name": "anneal_search", "params": [{"key": "num_samples", "value": "1", "type": "Integer"}]}],
+}
+
+
 class Played:
     """A job, the record that a run of it has left, and replays of that in roots of their own."""
 
@@ -97,7 +104,7 @@ def test_a_run_that_was_started_again_has_one_record_and_is_made_again_with_it(p
 
 def test_a_record_that_was_begun_by_an_attempt_that_failed_is_there_when_all_of_it_is_killed(played: Played) -> None:
     with played.rig.running("--no-precheck", env={"LAUNCHER_RETRY_PAUSE": "300"}) as process:
-        until(lambda: ((played.rig.run_json() or {}).get("reproduce") or {}).get("inputs"))
+        until(lambda: ((played.rig.run_json() or {}).get("reproduce") or {}).get("code"))
         until(lambda: len(played.rig.run_json()["attempts"]) == 2)
         process.kill()
     kept = played.keep(played.rig.root)
@@ -182,6 +189,28 @@ def test_a_node_of_a_rehearsal_is_made_again_outside_of_it(local_rig: Rig) -> No
     played = Played(local_rig)
     kept = [played.keep(local_rig.root / f"worker-{index}") for index in (0, 1)]
     assert [played.differs(each, *Pair.told(index)) for index, each in enumerate(kept)] == [{}, {}]
+
+
+def test_a_search_is_the_same_and_its_trials_are_as_far_as_they_know(local_rig: Rig) -> None:
+    pytest.importorskip("optuna")
+    local_rig.code("import sys\nprint('accuracy=' + dict(each[2:].split('=', 1) for each in sys.argv[1:])['lr'])")
+    local_rig.algorithm["parameters"] = [{"name": "lr", "value": "0.1"}]
+    local_rig.algorithm["policies"] = {"auto_search": SEARCHED}
+    result = local_rig.run(command="search")
+    assert result.code == 0, result.err
+    played = Played(local_rig)
+    (trial,) = (local_rig.root / "cache/trials").iterdir()
+    whole, one = played.keep(local_rig.root), played.keep(trial)
+    root = local_rig.root
+    assert played.differs(whole) == {}
+    told = played.differs(one)
+    assert set(told) == {"input data_url", "packages"}
+    assert {then for then, _ in told.values()} == {"not known"}
+    again = played.replay(whole, "--strict")
+    assert (again.code, SAME in again.err) == (0, True), again.err
+    local_rig.root = root
+    used = local_rig.run("--check", "--outputs", f"obs://{local_rig.bucket}/x/", command="replay", job=whole)
+    assert (used.code, "folder of autosearch" in used.out) == (1, True), used.out
 
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=str)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ends import compiled, until
+from fronts import front, s3_error
 from rig import LAUNCHER, Rig
 from servers import LOCALFS, AnyStore
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rig import Result
+    from servers import S3Server
 
 ECC = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
 FAILS = """
@@ -169,6 +171,28 @@ def test_three_attempts_that_come_no_further_are_the_last(rig: Rig) -> None:
     assert "ckpt-40.pt" in result.run_json["cause"]["message"]
     assert attempts(result) == [(1, "gpu-ecc"), (1, "gpu-ecc"), (122, "no-progress")]
     assert all(each["gain"] for each in result.run_json["attempts"])
+
+
+def test_attempts_that_never_trained_are_not_judged_by_one_that_did(moto_server: S3Server, tmp_path: Path) -> None:
+    """It trains once, from a checkpoint, and leaves nothing new; then the store is too busy for each pre-check."""
+    flag = tmp_path / "trained"
+    with front(moto_server.endpoint) as busy:
+        server = moto_server.through(busy.endpoint)
+        rig = Rig(AnyStore("moto", server.capability, env=server.env, server=server), tmp_path)
+        rig.code(f"open({str(flag)!r}, 'a').write('x')\n" + STUCK)
+        rig.store.seed(rig.bucket, {"out/ckpt-40.pt": b"x"})
+        rig.algorithm["outputs"][0]["prefetch_to_local"] = True
+        slow_down = s3_error(503, "SlowDown", method="PUT", target="precheck-worker-0", when=lambda _: flag.exists())
+        busy.lay(slow_down)
+        checks = {f"LAUNCHER_CHECK_{name}": "1" for name in ("ROOT", "SHM", "CACHE", "NOFILE", "NPROC")}
+        env = {**QUICK, **checks, "LAUNCHER_STORE_PATIENCE": "1"}
+        result = annotated(rig, job_retry_num="3").run("--precheck", env=env)
+    if not flag.exists():
+        pytest.skip(f"this node does not meet the least that a pre-check asks for: {result.run_json['cause']}")
+    assert (result.code, result.cause) == (71, "store-busy"), result.err
+    assert attempts(result) == [(1, "gpu-ecc"), *[(71, "store-busy")] * 3]
+    assert [each["gain"] for each in result.run_json["attempts"]][1:] == ["the training had not begun"] * 3
+    assert flag.read_text() == "x"
 
 
 def test_a_device_that_is_gone_after_an_attempt_is_found_by_the_next_pre_check(rig: Rig, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_a_job_whose_time_is_over_in_a_pause_ends_there(failing: Rig) -> None:
     result = failing.run("--no-precheck", env={**LONG, **SOON})
     assert (result.code, result.run_json["phase"], result.cause) == (124, "Terminated", "auto-stop"), result.err
     assert attempts(result.run_json) == [(3, "gpu-ecc"), (124, "auto-stop")]
+    assert result.run_json["cause"]["message"].endswith("the boot process had not started for attempt 2.")
     assert result.out == "attempt 1\n"
     assert [each["phase"] for each in result.run_json["timeline"]][-2:] == ["pause", "sync"]
     assert sorted(failing.stored()) == ["of-1"]
@@ -117,6 +118,39 @@ def test_a_notice_in_the_pause_is_told_and_why_the_job_ended(failing: Rig) -> No
     assert "spot reclaim. SIGTERM came" in result.run_json["cause"]["message"]
     assert attempts(result.run_json) == [(3, "gpu-ecc"), (143, "preempted")]
     assert sorted(failing.stored()) == ["of-1"]
+
+
+def test_a_notice_in_the_pause_hastens_the_uploads(failing: Rig) -> None:
+    file = failing.folder / "spot"
+    with failing.running("--no-precheck", env={**LONG, "LAUNCHER_PREEMPTION_FILE": str(file)}) as process:
+        until(lambda: in_its_pause(failing))
+        assert failing.stored() == {}
+        file.write_text("spot reclaim\n")
+        until(lambda: "of-1" in failing.stored())
+        process.terminate()
+        result = failing.finish(process)
+    assert (result.code, result.cause) == (143, "preempted")
+
+
+LEAVES = f"""
+import os, subprocess, sys
+deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+left = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+left.stdout.readline()
+print("attempt 1", flush=True)
+print({ECC!r}, file=sys.stderr)
+sys.exit(3)
+"""
+
+
+def test_a_job_whose_time_is_over_while_leftovers_are_stopped_ends_with_its_failure(failing: Rig) -> None:
+    failing.code(LEAVES)
+    result = failing.run("--no-precheck", env={**LONG, "LAUNCHER_AUTO_STOP": "3"})
+    assert (result.code, result.run_json["phase"], result.cause) == (3, "Failed", "gpu-ecc"), result.err
+    assert attempts(result.run_json) == [(3, "gpu-ecc")]
+    told = " ".join(failing.events())
+    assert "not started again: the job has had the time that auto_stop gives it" in told
+    assert "Attempt 2" not in told
 
 
 def test_a_notice_of_an_attempt_before_counts_for_the_one_that_is_ended(failing: Rig) -> None:

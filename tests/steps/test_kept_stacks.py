@@ -280,6 +280,19 @@ def test_an_engine_that_would_end_by_the_signal_does_not_get_it(desk: Desk, *, g
     assert desk.kept().count("nothing could be seen of it") == len(pids)
 
 
+def test_what_nobody_can_look_into_is_kept_as_it_was_described(desk: Desk) -> None:
+    child = desk.python(STUCK)
+    desk.with_spy(None)
+    desk.answer(child.pid)
+    assert re.search(rf"^{child.pid} python\S*: \w+ \(state [RS]\)", desk.kept(), re.MULTILINE)
+    assert "its stacks are not known: py-spy is not installed" in desk.kept()
+    assert "nothing could be seen" not in desk.kept()
+    desk.with_spy(script(desk.folder, "exit 1"))
+    desk.answer(child.pid)
+    assert f"\n{child.pid} python" in desk.kept(2)
+    assert "not installed" not in desk.kept(2)
+
+
 def test_without_native_frames_where_they_cannot_be_had(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     child = desk.python(STUCK)
     desk.with_spy(script(desk.folder, f'case "$*" in *--native*) exit 1;; *) {spied(9)};; esac'), native=True)

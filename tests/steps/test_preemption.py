@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +20,7 @@ from threadless import no_threads
 
 from launcher.adapters.process import SystemProcesses
 from launcher.core.kin import Relative
-from launcher.core.lifecycle import Announced, Event, Exited, Phase, Signalled
+from launcher.core.lifecycle import Again, Announced, Event, Exited, Phase, Signalled
 from launcher.core.plan import Process
 from launcher.core.preemption import WELL_KNOWN
 from launcher.core.resilience import Preemption, Resilience
@@ -30,7 +32,6 @@ from launcher.supervise import Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from launcher.core.plan import Plan
     from launcher.core.record import Cause
@@ -154,6 +155,34 @@ def test_a_hostile_file_is_read_to_a_bound_and_holds_nothing_up(place: Place) ->
     place.file.unlink()
     place.file.mkdir()
     assert "no reason is given" in told(notices.look())
+
+
+UNREAD = """
+import os, sys
+from fake_processes import FakeClock
+from test_preemption import Place
+from pathlib import Path
+os.chdir(sys.argv[1])
+place = Place(Path())
+notices = place.notices()
+place.file.write_text("spot")
+place.file.chmod(0)
+os.chmod(".", 0o755)
+os.setgid(65534)
+os.setuid(65534)
+found = notices.look()
+print(found and found.message)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_file_that_may_not_be_read_is_a_notice_all_the_same(tmp_path: Path) -> None:
+    tests = Path(__file__).parent
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tests, tests.parent)))}
+    done = subprocess.run(
+        (sys.executable, "-c", UNREAD, str(tmp_path)), env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "The machine is taken away, says the platform in notice: it may not be read.\n", done.stderr
 
 
 def test_a_look_that_takes_long_is_told_of_later(place: Place) -> None:
@@ -347,6 +376,17 @@ def test_a_notice_ahead_of_the_signal_hastens_and_ends_nothing(place: Place) -> 
     ]
     attend(desk)
     assert seen.order == [("preempted", (FAKE_PID,), None), ("hasten", 0), ("hasten", 2)], "once more at the signal"
+
+
+def test_a_notice_between_two_attempts_hastens_as_well(place: Place) -> None:
+    processes = FakeProcesses(FakeClock(), [Exited(FAKE_PID, 1)])
+    desk = Desk(processes, processes.clock, 20)
+    seen = Told(desk, processes, lambda: pytest.fail("nobody asks for the end"))
+    attend(desk)
+    desk.heed(Again(2))
+    processes.script = [[Announced(taken(place))], [Announced(taken(place))]]
+    desk.until(Phase.READY, lambda: not processes.script)
+    assert [each[0] for each in seen.order if isinstance(each, tuple)] == ["preempted", "hasten"]
 
 
 def test_any_end_hastens_and_a_sigint_asks_nobody_why(place: Place) -> None:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from launcher.aside import Aside
 from launcher.core.errors import BootError
-from launcher.core.lifecycle import Exited, Woken
+from launcher.core.lifecycle import Exited, Phase, State, Woken
 from launcher.core.listed import Listed
 from launcher.core.plan import Process
 from launcher.core.reproduce import Git, Packages
@@ -28,7 +28,7 @@ from launcher.gitfolder import git_of
 from launcher.relisted import code_contents, hashes, relisted
 from launcher.remembering import closed
 from launcher.reproduce import Recording, _Question
-from launcher.snapshot import code_here, hashes_here, summed, tree_of
+from launcher.snapshot import code_here, hashes_here, lying, summed, tree_of
 from launcher.stage import stage
 from launcher.summing import HELD, Tally
 
@@ -347,8 +347,87 @@ def test_a_defect_of_the_record_ends_no_training(tmp_path: Path, caplog: pytest.
 def test_what_is_missing_is_said_at_the_end() -> None:
     process = Process(rank=0, local_rank=0, argv=("python", "a.py"), env={}, cwd="/")
     plan = replace(make_plan("/r"), processes=(process,))
-    made = closed(plan, None, looked=False)
+    made = closed(plan, None, looked=False, asked=True)
     assert (len(made.notes), made.finished, made.argv) == (2, False, ("python", "a.py"))
+    assert made.notes[1] == "the interpreter did not say in time what it could load"
+    assert "was not asked" in closed(plan, None, looked=False, asked=False).notes[1]
     whole = replace(made, notes=(), job={}, packages=Packages(python="3", versions={}))
-    assert closed(plan, whole, looked=True).finished
-    assert "trial" in closed(replace(plan, staged="/x"), whole, looked=True).notes[0]
+    assert closed(plan, whole, looked=True, asked=True).finished
+    assert "trial" in closed(replace(plan, staged="/x"), whole, looked=True, asked=False).notes[0]
+
+
+class Asked:
+    """A record of a run whose desk is told of each state, and the questions that it puts meanwhile."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.inner = FakeProcesses(self.clock)
+        self.inner.alive = lambda *_: True
+        self.desk = SimpleNamespace(listener=bool, state=State(grace=1.0))
+        process = Process(rank=0, local_rank=0, argv=(), env={}, cwd="/")
+        plan = replace(make_plan("/r"), code=None, processes=(process,))
+        world = SimpleNamespace(environ={}, origin=None, processes=self.inner, clock=self.clock)
+        self.aside = Aside(self.inner, self.clock.monotonic)
+        given: tuple[Any, ...] = (plan, world, SimpleNamespace(secrets=()), self.desk)
+        self.made = Recording(*given, processes=self.aside, listed={})
+        self.made.begin()
+
+    def state(self, **changes: Any) -> None:
+        self.desk.state = replace(self.desk.state, **changes)
+        self.desk.listener(self.desk.state)
+
+    def runs(self, attempt: int) -> None:
+        self.state(phase=Phase.RUN, running=(7,), attempt=attempt)
+
+    def ended(self, pid: int) -> None:
+        self.inner.script.append((Exited(pid, 0, None, 0),))
+        self.aside.wait(None)
+
+    def after(self, seconds: float) -> int:
+        """How many questions there are then."""
+        self.aside.wait(seconds)
+        return len(self.inner.started)
+
+
+def test_an_attempt_asks_what_the_one_before_it_has_not() -> None:
+    """The first is over within its first seconds, and the pause goes on over the moment at which it was to be asked."""
+    asked = Asked()
+    asked.runs(attempt=1)
+    asked.state(phase=Phase.CHECK, running=())
+    assert asked.after(60.0) == 0
+    asked.runs(attempt=2)
+    assert (asked.after(4.0), asked.after(2.0)) == (0, 1)
+
+
+def test_a_question_that_another_end_has_cut_off_is_put_again() -> None:
+    asked = Asked()
+    asked.runs(attempt=1)
+    assert asked.after(6.0) == 1
+    asked.ended(8)
+    assert asked.inner.sent == [(FAKE_PID, signal.SIGKILL)]
+    asked.ended(FAKE_PID)
+    assert asked.after(6.0) == 2
+    asked.ended(FAKE_PID + 1)
+    assert asked.after(60.0) == 2, "one that says nothing by itself is not put again"
+
+
+def test_between_two_trials_nobody_is_asked_and_then_one_is() -> None:
+    asked = Asked()
+    asked.runs(attempt=1)
+    asked.state(running=())
+    assert asked.after(6.0) == 0
+    asked.state(running=(9,))
+    assert asked.after(6.0) == 1
+
+
+def test_what_lies_in_a_folder_is_counted_so_far_and_no_further(tmp_path: Path) -> None:
+    assert lying(f"{tmp_path}/none", 9, never) == ([], True)
+    (tmp_path / "sub/.launcher").mkdir(parents=True)
+    (tmp_path / ".launcher").mkdir()
+    (tmp_path / ".launcher/manifest.json").write_text("")
+    for name in ("a", "b", "sub/c"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert lying(str(tmp_path), 9, never) == (["a", "b", "link", "sub/c"], True)
+    assert lying(str(tmp_path), 2, never)[1] is False
+    assert lying(str(tmp_path), 9, lambda: True) == ([], False)

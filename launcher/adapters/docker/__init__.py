@@ -9,7 +9,8 @@ from functools import cached_property, partial
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any
 
-from launcher.adapters.docker.faults import told, unreachable
+from launcher.adapters.docker.faults import answered, told
+from launcher.adapters.docker.knock import FIRST_S, api_version
 from launcher.adapters.docker.request import archive, host_config
 from launcher.adapters.docker.streams import Connection, beside
 from launcher.adapters.docker.watch import Watch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from launcher.core.container import Container, End
     from launcher.protocols import Session, Sinks
+
+__all__ = ["FIRST_S", "DockerEngine", "socket_of"]
 
 SOCKET = "/var/run/docker.sock"
 _SECONDS = 60
@@ -33,7 +36,7 @@ class DockerEngine:
     """The engine behind one socket. Raises LauncherError."""
 
     def __init__(self, path: str) -> None:
-        _knock(path)
+        version = api_version(path)
         try:
             from docker.api import APIClient
         except ImportError as error:
@@ -44,12 +47,14 @@ class DockerEngine:
                 exit_code=Exit.NODE,
             ) from error
         with told(f"the Docker engine at {path}"):
-            self._client: Any = APIClient(base_url=f"unix://{path}", version="auto", timeout=_SECONDS)
+            self._client: Any = APIClient(base_url=f"unix://{path}", version=version, timeout=_SECONDS)
         self._client.trust_env = False  # a proxy of the environment is none for a socket
 
     def size(self) -> tuple[float, int]:
         """How many processors and bytes of memory it has to give."""
-        return float(self._own.get("NCPU") or 1), int(self._own.get("MemTotal") or 0)
+        wanted = "the Docker engine's own description"
+        cpus, memory = self._own.get("NCPU") or 1, self._own.get("MemTotal") or 0
+        return float(answered(cpus, int, wanted)), answered(memory, int, wanted)
 
     def identity(self) -> str:
         """What tells it from another engine, by whatever socket it is spoken with."""
@@ -58,8 +63,7 @@ class DockerEngine:
     @cached_property
     def _own(self) -> Mapping[str, Any]:
         with told("the Docker engine's own description"):
-            found: Mapping[str, Any] = self._client.info()
-        return found
+            return answered(self._client.info(), dict, "the Docker engine's own description")
 
     def has(self, image: str) -> bool:
         """Whether the image is there."""
@@ -81,7 +85,7 @@ class DockerEngine:
         try:
             with told(f"the image {image}"):
                 lines = self._client.pull(name, tag=tag or "latest", stream=True, decode=True)
-                said = next((str(line["error"]) for line in lines if "error" in line), "")
+                said = next((str(line["error"]) for line in lines if "error" in answered(line, dict, "a pull")), "")
         except LauncherError as error:
             raise _not_pulled(str(error)) from error
         if said:
@@ -89,11 +93,14 @@ class DockerEngine:
 
     def ours(self, label: str) -> Iterator[tuple[str, str, str, Mapping[str, str]]]:
         """Every container with a label: its id, name, state, and its labels."""
-        with told("the list of containers"):
-            found = self._client.containers(all=True, filters={"label": label})
+        wanted = "the list of containers"
+        with told(wanted):
+            found = answered(self._client.containers(all=True, filters={"label": label}), list, wanted)
         for each in found:
-            names = each.get("Names") or ["/"]
-            yield each["Id"], names[0].removeprefix("/"), each.get("State", ""), each.get("Labels") or {}
+            one = answered(each, dict, wanted)
+            names, labels = answered(one.get("Names") or ["/"], list, wanted), one.get("Labels") or {}
+            name, own = answered(names[0], str, wanted), answered(labels, dict, wanted)
+            yield answered(one.get("Id"), str, wanted), name.removeprefix("/"), str(one.get("State")), own
 
     def make(self, wanted: Container) -> str:
         """Make a container with its files in it; its id."""
@@ -110,7 +117,7 @@ class DockerEngine:
                 volumes=[each.target for each in wanted.mounts if each.source is None],
                 host_config=host_config(self._client, wanted),
             )
-            container: str = made["Id"]
+            container = _id(made, f"the container {wanted.name}")
         try:
             with told(f"the job's documents in {wanted.name}"):
                 self._client.put_archive(container, "/", archive(wanted.files))
@@ -170,7 +177,7 @@ class DockerEngine:
         own = {"TERM": "xterm-256color"} if size else None
         with told("a shell in the container"):
             made = self._client.exec_create(container, list(argv), stdin=True, tty=size is not None, environment=own)
-        return str(made["Id"])
+        return _id(made, "a shell in the container")
 
     def remove(self, container: str) -> None:
         """Take it away with all that is its own, running or not; one that is gone is no error."""
@@ -189,16 +196,9 @@ class DockerEngine:
                     raise
 
 
-def _knock(path: str) -> None:
-    """Ask at the socket itself: the SDK tells of a missing engine and a missing permission in one and the same way."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as knock:
-        knock.settimeout(_SECONDS)
-        try:
-            knock.connect(path)
-        except OSError as error:
-            raise unreachable(path, error) from error
+def _id(made: object, wanted: str) -> str:
+    """The id of what the engine has made."""
+    return answered(answered(made, dict, wanted).get("Id"), str, wanted)
 
 
 def socket_of(environ: Mapping[str, str]) -> str:

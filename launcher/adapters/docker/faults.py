@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from launcher.core.errors import Exit, LauncherError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+T = TypeVar("T")
 
 _OVERLAY = "Build the launcher into it: images/overlay.Dockerfile adds it to any image."
 _CHECK = "Look into the engine's own log, and at `docker info`."
@@ -86,6 +88,23 @@ def lost(said: object) -> LauncherError:
     )
 
 
+def odd(found: object, wanted: str) -> LauncherError:
+    """Something else than an engine speaks there, or a broken one."""
+    return LauncherError(
+        f"{wanted}: {' '.join(repr(found).split())[:200]} came, which is no answer of a Docker engine",
+        code="engine-refused",
+        action=_CHECK,
+        exit_code=Exit.NODE,
+    )
+
+
+def answered(found: object, kind: type[T], wanted: str) -> T:
+    """What the engine answered, which is of this kind. Raises LauncherError."""
+    if not isinstance(found, kind):
+        raise odd(found, wanted)
+    return found
+
+
 def unreachable(path: str, error: OSError) -> LauncherError:
     """Nobody answers at the engine's socket, or not to us."""
     if isinstance(error, PermissionError):
@@ -95,10 +114,17 @@ def unreachable(path: str, error: OSError) -> LauncherError:
             action="Have this user added to the socket's group (often `docker`), and log in again.",
             exit_code=Exit.REFUSED,
         )
+    if isinstance(error, TimeoutError):
+        return LauncherError(
+            f"the Docker engine at {path} does not answer: {error.strerror or error}",
+            code="engine-silent",
+            action="See by `docker version` whether it only starts, and start it again if not.",
+            exit_code=Exit.NODE,
+        )
     return LauncherError(
         f"no Docker engine answers at {path}: {error.strerror or error}",
         code="engine-missing",
-        action="Install and start one (a clone brings `images/engine up`), or name its socket by DOCKER_HOST.",
+        action='Install and start one (in a clone `eval "$(images/engine up)"`), or name its socket by DOCKER_HOST.',
         exit_code=Exit.NODE,
     )
 

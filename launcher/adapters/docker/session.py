@@ -7,7 +7,7 @@ import threading
 from signal import SIGHUP, SIGKILL
 from typing import TYPE_CHECKING, Any
 
-from launcher.adapters.docker.faults import told
+from launcher.adapters.docker.faults import answered, told
 from launcher.adapters.docker.streams import Connection, beside, copy, demultiplex, feed
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ class DockerSession:
         for _ in range(_LOOKS):
             with told("the end of the shell"):
                 try:
-                    found = self._client.exec_inspect(self._id)
+                    found = answered(self._client.exec_inspect(self._id), dict, "the end of the shell")
                 except NotFound:
                     return _KILLED  # its container ended, and is gone already
             if not found.get("Running") and found.get("ExitCode") is not None:
-                return int(found["ExitCode"])
+                return answered(found["ExitCode"], int, "the end of the shell")
             pause.wait(_LOOK_S)  # its streams end a moment before the engine notes its end
         return _CUT_OFF
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from launcher.adapters.docker.faults import lost
+from launcher.adapters.docker.faults import lost, odd
 from launcher.adapters.docker.streams import Connection, beside, demultiplex
 from launcher.core.container import End
+from launcher.core.errors import LauncherError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +42,7 @@ class Watch:
             if self._code is not None and self._said:
                 return End(code=self._code, out_of_memory=self._out_of_memory)
             if self._lost is not None and self._code is None:
-                raise lost(self._lost)
+                raise self._lost if isinstance(self._lost, LauncherError) else lost(self._lost)
             return None
 
     def _read(self, sinks: Sinks) -> None:
@@ -67,10 +68,12 @@ class Watch:
         self._woken()
 
     def _note(self, event: Mapping[str, Any]) -> None:
-        # an event's own word may have more behind it, as `exec_die: …` has
-        action = str(event.get("Action", ""))
+        try:
+            # an event's own word may have more behind it, as `exec_die: …` has
+            action = str(event.get("Action", ""))
+            code = int(event.get("Actor", {}).get("Attributes", {}).get("exitCode", 0)) if action == "die" else None
+        except (AttributeError, TypeError, ValueError) as error:
+            raise odd(event, "the container's events") from error
         with self._lock:
-            if action == "oom":
-                self._out_of_memory = True
-            elif action == "die":
-                self._code = int(event.get("Actor", {}).get("Attributes", {}).get("exitCode", 0))
+            self._out_of_memory = self._out_of_memory or action == "oom"
+            self._code = code

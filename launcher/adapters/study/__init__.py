@@ -5,6 +5,7 @@ Optuna and all that comes with it is imported when a study is opened: it costs a
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from launcher.core.errors import Exit, StudyError
@@ -19,6 +20,18 @@ BEAT_S = 15.0
 GRACE_S = 90.0
 PATIENCE_S = 600.0
 EXTRA = "pip install 'modelarts-launcher[search]'"
+BUNDLE = "LOCK=search images/build bundle"
+"""What makes a bundle for images that has all of it."""
+
+
+def remedy() -> str:
+    """What to do where a library of the searches is missing.
+
+    The launcher of a bundle starts without `site` (python -S): it sees its own tree, and nothing that pip installs.
+    """
+    if sys.flags.no_site:
+        return f"Take an image whose bundle has it ({BUNDLE}): pip does not reach the launcher of an image."
+    return f"Install it: {EXTRA}."
 
 
 def open_study(
@@ -48,7 +61,7 @@ def open_study(
         raise StudyError(
             f"an auto search needs {error.name}, which is not installed",
             code="study-extra",
-            action=f"Install what a search needs: {EXTRA}.",
+            action=remedy(),
             exit_code=Exit.NOT_FOUND,
         ) from error
     _check(name, owner, MOST_OWNER)

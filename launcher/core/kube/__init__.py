@@ -39,12 +39,17 @@ def manifests(job: Job, wishes: Wishes, known: Sequence[str] = ()) -> tuple[Mapp
 
 
 def _config(subject: Subject) -> dict[str, Any]:
-    texts = {JOB_FILE: _text(subject.withheld.body)}
+    bodies = {JOB_FILE: subject.withheld.body}
     if subject.wishes.requirements:
-        texts[ALGORITHM_FILE] = _text(_algorithm(subject))
-    size = sum(len(text.encode()) for text in texts.values())
-    if size > MOST_BYTES:
-        message = f"has {size} bytes as it would stand in a ConfigMap, which holds {MOST_BYTES}; put it in the store"
+        bodies[ALGORITHM_FILE] = _algorithm(subject)
+    texts = {name: _text(body) for name, body in bodies.items()}
+    if _size(texts) > MOST_BYTES:
+        texts = {name: _text(body, indent=None) for name, body in bodies.items()}
+    if _size(texts) > MOST_BYTES:
+        message = (
+            f"has {_size(texts)} bytes as it would stand in a ConfigMap, which holds {MOST_BYTES}; shorten it: what is "
+            "long can lie in a file of the code directory or of an input"
+        )
         raise SpecError([Problem(path="the job's body", message=message)])
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": subject.metadata(), "data": texts}
 
@@ -64,7 +69,12 @@ def _algorithm(subject: Subject) -> Any:
     return ALGORITHM.dump(made)
 
 
-def _text(body: Any) -> str:
-    """JSON that a person can read, and that no reader of YAML breaks into other lines."""
-    text = json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+def _size(texts: Mapping[str, str]) -> int:
+    return sum(len(text.encode()) for text in texts.values())
+
+
+def _text(body: Any, indent: int | None = 1) -> str:
+    """JSON that a person can read, where it has indents, and that no reader of YAML breaks into other lines."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(body, ensure_ascii=False, indent=indent, separators=separators) + "\n"
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

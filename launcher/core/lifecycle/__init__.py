@@ -239,6 +239,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """When the whole run is over."""
     expires_at: float | None = None
     """When the job has had its time, if it is limited."""
+    expired: bool = False
+    """It has had it: seen when that was due, or between two attempts."""
     warn_at: float | None = None
     warned: bool = False
     failure: Failure | None = None

@@ -47,6 +47,11 @@ def timed(state: State) -> tuple[tuple[float, Action], ...]:
     return _timed_by_the_job(state) if state.going else ()
 
 
+def has_had_its_time(state: State, now: float) -> bool:
+    """Whether the time that the job may take is over."""
+    return state.expires_at is not None and now >= state.expires_at
+
+
 def sooner(old: float | None, new: float) -> float:
     """The earlier of two times, the first of which may not be set."""
     return new if old is None else min(old, new)

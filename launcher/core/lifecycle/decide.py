@@ -36,7 +36,7 @@ from launcher.core.lifecycle import (
     Warn,
     Woken,
 )
-from launcher.core.lifecycle.deadlines import GONE_S, HURRY_S, reserve, sooner, timed
+from launcher.core.lifecycle.deadlines import GONE_S, HURRY_S, has_had_its_time, reserve, sooner, timed
 from launcher.core.lifecycle.stopping import asked, interrupts, kill_later, served
 from launcher.core.lifecycle.troubles import Trouble, met
 from launcher.core.record import Cause
@@ -53,7 +53,9 @@ def decide(state: State, event: Event, now: float) -> Step:
     match event:
         case Entered(phase=phase):
             kept = state.synced and phase in (Phase.REPORT, Phase.END)
-            step = replace(state, phase=phase, running=(), ended_at=None, synced=kept, done=()), ()
+            # what falls due while something is being stopped is nobody's to do then
+            expired = state.expired or (phase is Phase.READY and has_had_its_time(state, now))
+            step = replace(state, phase=phase, running=(), ended_at=None, synced=kept, done=(), expired=expired), ()
         case Started(pid=pid):
             late = asked(SIGTERM) if state.stopped is not None or (state.serves and state.over) else ()
             step = replace(state, running=(*state.running, pid), done=()), late
@@ -203,7 +205,7 @@ def _due(state: State, now: float) -> Step:
         return state, ()
     state = replace(state, done=state.done + due, warned=state.warned or Warn() in due)
     if Expire() in due:
-        state, more = _stop(state, Stop("auto-stop", SIGTERM), state.grace, now)
+        state, more = _stop(replace(state, expired=True), Stop("auto-stop", SIGTERM), state.grace, now)
         return state, due + more
     return (_leave(state) if Leave() in due else state), due
 

@@ -33,6 +33,11 @@ def presses(state: State) -> bool:
     return asked_to_end and state.phase is Phase.RUN and bool(state.running)
 
 
+def lies_ready(state: State) -> bool:
+    """Whether nothing runs and outputs may lie there all the same: those of a training that has ended before."""
+    return not state.running and (state.phase is not Phase.RUN or state.boot_code is not None)
+
+
 def served(state: State) -> bool:
     """Whether what runs here is only to end."""
     return state.serves and state.over

@@ -48,7 +48,11 @@ def met(state: State, event: Trouble, now: float) -> Step:
 
 def may_begin_again(state: State) -> bool:
     """Whether nobody has asked this run to end, so that a training which has failed may be started once more."""
-    asked_to_end = state.signals > 0 or (state.stopped is not None and state.stopped.why in ("signal", "auto-stop"))
+    asked_to_end = (
+        state.signals > 0
+        or state.expired
+        or (state.stopped is not None and state.stopped.why in ("signal", "auto-stop"))
+    )
     return not asked_to_end and not state.running and state.given_up is None
 
 

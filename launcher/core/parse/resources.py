@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from launcher.core.parse.cursor import shown
 from launcher.core.parse.forms import flag, listing, opaque, text, whole
 from launcher.core.parse.places import BAD_URL, folder, store_url
 from launcher.core.parse.records import Field, record
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from launcher.core.parse.cursor import At
 
 MOST_VOLUMES = 8
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+"""A vendor's GB is taken for the smaller of its two meanings: what a kernel keeps for itself is no shortfall."""
+_UNIT_NAMES = ("KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB")
 _KEPT = ("/cache", "/home/ma-user/modelarts")
 _NOTICES = ("JobStarted", "JobCompleted", "JobFailed", "JobTerminated", "JobRestarted", "JobHanged", "JobPreempted")
 
@@ -40,7 +44,7 @@ def _check_volumes(at: At, items: tuple[Volume | None, ...]) -> None:
     seen: dict[str, int] = {}
     for index, volume in enumerate(items):
         mounts = [each for each in (volume.nfs, volume.pfs, volume.obs) if each] if volume else []
-        if volume and len(mounts) != 1:
+        if volume and sum(at.item(index).value.get(kind) is not None for kind in ("nfs", "pfs", "obs")) != 1:
             at.item(index).wrong("expected one of nfs, pfs and obs")
         if volume and mounts:
             path = volume.path
@@ -51,7 +55,15 @@ def _check_volumes(at: At, items: tuple[Volume | None, ...]) -> None:
             seen.setdefault(path, index)
 
 
-_SIZE = record(FlavorSize, Field("size", whole(least=0)), Field("unit", text()))
+def _check_memory(at: At, memory: FlavorSize) -> None:
+    if memory.size is None or (memory.unit or "").upper() in UNITS:
+        return
+    known = f"{', '.join(_UNIT_NAMES[:-1])} and {_UNIT_NAMES[-1]}"
+    wrong = "is missing" if memory.unit is None else f"{shown(memory.unit)} is none of {known}"
+    at.key("unit").warn(f"{wrong}; the flavor's memory counts as not told, until a unit such as GB stands there")
+
+
+_SIZE_FIELDS = (Field("size", whole(least=0)), Field("unit", text()))
 _CARDS = record(FlavorCards, Field("unit_num", whole(least=0)), Field("product_name", text()), Field("memory", text()))
 _FLAVOR = record(
     FlavorDetail,
@@ -66,8 +78,8 @@ _FLAVOR = record(
             Field("cpu", record(FlavorCpu, Field("arch", text()), Field("core_num", whole(least=0)))),
             Field("gpu", _CARDS),
             Field("npu", _CARDS),
-            Field("memory", _SIZE),
-            Field("disk", _SIZE),
+            Field("memory", record(FlavorSize, *_SIZE_FIELDS, rule=_check_memory)),
+            Field("disk", record(FlavorSize, *_SIZE_FIELDS)),
         ),
     ),
 )
