@@ -32,13 +32,13 @@ FIRST = "import signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprin
 _glance = threading.Event()
 
 
-def until(fact: Callable[[], object]) -> None:
-    """Look until something is so; what never becomes so fails the test."""
+def until(fact: Callable[[], object], why: Callable[[], str] = str) -> None:
+    """Look until something is so; what never becomes so fails the test, and `why` says what was so."""
     for _ in range(int(LIMIT_S / GLANCE_S)):
         if fact():
             return
         _glance.wait(GLANCE_S)
-    raise AssertionError("it never became so")
+    raise AssertionError(f"it never became so {why()}")
 
 
 def lacking() -> str | None:
@@ -132,7 +132,10 @@ class Running:
 
     def await_word(self, word: str) -> None:
         """Wait until it has said a word, on either stream."""
-        until(lambda: word in self.out or word in self.err or self.ended)
+        until(
+            lambda: word in self.out or word in self.err or self.ended,
+            lambda: f"that {self.host.name} said {word!r}:\n{self.out[-4000:]}\n{self.err[-4000:]}",
+        )
         assert word in self.out + self.err, f"{self.host.name} ended without {word!r}:\n{self.err[-4000:]}"
 
 
