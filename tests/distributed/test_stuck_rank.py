@@ -13,7 +13,6 @@ from training import ENGINE_S, PROGRAMS, Training, installed, on_hosts, volcano_
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from hosts import Host, Running
 
@@ -60,9 +59,11 @@ class Hung:
 
 
 @pytest.fixture(params=[{}])
-def hung(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hung]:
-    with network(tmp_path, volcano_names(2)) as hosts:
-        training = Training(tmp_path, hosts, "stuck", stuck=STUCK)
+def hung(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Hung]:
+    # the name of a test is too long: TMPDIR lies below it, and a data loader's sockets in that, of 107 bytes at most
+    folder = tmp_path_factory.mktemp("stuck")
+    with network(folder, volcano_names(2)) as hosts:
+        training = Training(folder, hosts, "stuck", stuck=STUCK)
         training.engine("PyTorch", installed("torch"), MA_RUN_METHOD="torchrun", LAUNCHER_PROCESSES="2")
         training.environ |= request.param
         started = [training.start(host) for host in hosts]
